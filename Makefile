@@ -1,0 +1,45 @@
+# Two commands do it all on a fresh machine: `make generate` and `make test`.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OUT ?= personaroute-data
+USERS ?= 1000
+
+.PHONY: help generate evaluate test lint types check bench-clients clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The light core: enough to generate and evaluate, no torch and no litellm.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e '.[dev,litellm]'
+	touch $@
+
+generate: $(VENV)/.core  ## set up, then make the benchmark: 1,000 users x 240 queries x 10 LLMs
+	$(BIN)/bench generate --users $(USERS) --out $(OUT)
+
+evaluate: generate  ## ... and evaluate the bundled routers on it
+	$(BIN)/bench evaluate $(OUT)
+
+test: $(VENV)/.dev  ## set up, then run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy, strict
+	$(BIN)/python -m mypy
+
+check: lint types test  ## what CI runs
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

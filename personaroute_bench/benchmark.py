@@ -1,0 +1,309 @@
+"""Benchmark: a data set on disk, as dense arrays in memory.
+
+Arrays are indexed [query, llm] or [user, query, llm], in the order of the tables `queries`,
+`llms` and `users`. What has no value (a response that is not ok, an unknown price) is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from personaroute_bench.errors import BenchError, UsageError, did_you_mean
+from personaroute_bench.files import read_json
+from personaroute_bench.schemas import SPLITS
+
+Strings = NDArray[np.str_]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+DEFAULT_DIRECTORY = Path("personaroute-data")
+MANIFEST = "manifest.json"
+# Interactions are handed out in blocks of users of about so many rows: flat memory.
+BLOCK_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """What a block of users thinks of every candidate for the queries of one split."""
+
+    users: Ints
+    """[u] indices into Benchmark.user_ids."""
+    queries: Ints
+    """[q] indices into Benchmark.query_ids."""
+    reward: Floats
+    """[u, q, m]; NaN where the response is not ok (or its cost unknown)."""
+    chosen: Bools
+    """[u, q, m]; true for every tied best candidate."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The tables of one data set; see docs/design.md, "The tables"."""
+
+    directory: Path | None
+    manifest: Mapping[str, Any]
+    tasks: pa.Table
+    queries: pa.Table
+    llms: pa.Table
+    users: pa.Table
+    performance: Floats
+    """[Q, M], in [0, 1]; NaN unless the response is ok."""
+    cost_usd: Doubles
+    """[Q, M], USD; NaN where unknown."""
+    cost: Floats
+    """[Q, M], normalised within task to [0, 1]; NaN where unknown."""
+    status: Strings
+    """[Q, M], see docs/statuses.md."""
+    memory: Mapping[tuple[str, str], Interactions] = field(default_factory=dict)
+    """(strategy, split) to interactions that are not on disk, for tests and virtual data."""
+
+    @classmethod
+    def load(cls, directory: str | Path = DEFAULT_DIRECTORY) -> Benchmark:
+        """Read a data set that `bench generate` has completed.
+
+        Raises:
+            UsageError: there is no complete data set in the folder.
+        """
+        directory = Path(directory)
+        if not (directory / MANIFEST).is_file():
+            state = "is not complete" if (directory / "config.json").is_file() else "does not exist"
+            raise UsageError(
+                f"the data set {directory} {state} (it has no {MANIFEST}); "
+                f"make it, or continue it, with: bench generate --out {directory}"
+            )
+        manifest = read_json(directory / MANIFEST)
+        tables = {name: read_table(directory, name) for name in ("tasks", "queries", "llms")}
+        responses = read_table(
+            directory,
+            "responses",
+            ["query_id", "llm_id", "performance", "cost_usd", "cost", "status"],
+        )
+        queries, llms = tables["queries"], tables["llms"]
+        shape = (queries.num_rows, llms.num_rows)
+        row = index_of(responses["query_id"], queries["query_id"], "responses.query_id")
+        column = index_of(responses["llm_id"], llms["llm_id"], "responses.llm_id")
+
+        def dense(name: str, dtype: Any) -> NDArray[Any]:
+            grid = np.full(shape, np.nan, dtype=dtype)
+            grid[row, column] = responses[name].to_numpy()
+            return grid
+
+        status = np.full(shape, "skipped_budget", dtype="U16")
+        status[row, column] = responses["status"].combine_chunks().cast(pa.string()).to_pylist()
+        return cls(
+            directory=directory,
+            manifest=manifest,
+            tasks=tables["tasks"],
+            queries=queries,
+            llms=llms,
+            users=read_table(directory, "users"),
+            performance=dense("performance", np.float32),
+            cost_usd=dense("cost_usd", np.float64),
+            cost=dense("cost", np.float32),
+            status=status,
+        )
+
+    @cached_property
+    def query_ids(self) -> Strings:
+        """[Q] ids, in the order of the table."""
+        return np.asarray(self.queries["query_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def llm_ids(self) -> Strings:
+        """[M] ids."""
+        return np.asarray(self.llms["llm_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def user_ids(self) -> Strings:
+        """[U] ids."""
+        return np.asarray(self.users["user_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def task_ids(self) -> Strings:
+        """[T] ids."""
+        return np.asarray(self.tasks["task_id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def task_of_query(self) -> Ints:
+        """[Q] index into task_ids."""
+        return index_of(self.queries["task_id"], self.tasks["task_id"], "queries.task_id")
+
+    @cached_property
+    def embeddings(self) -> Floats:
+        """[Q, D] float32, unit length."""
+        column = self.queries["embedding"].combine_chunks()
+        flat = np.asarray(column.flatten(), dtype=np.float32)
+        return flat.reshape(self.queries.num_rows, -1)
+
+    @property
+    def strategies(self) -> list[str]:
+        """Names of the strategies whose interactions the data set holds."""
+        found = {strategy for strategy, _ in self.memory}
+        if self.directory is not None:
+            found |= set(self.manifest.get("strategies", {}))
+        return sorted(found)
+
+    def check_strategy(self, strategy: str | None) -> str:
+        """Return the strategy, or the only one there is.
+
+        Raises:
+            UsageError: unknown, or several to choose from.
+        """
+        known = self.strategies
+        if strategy is None:
+            if len(known) == 1:
+                return known[0]
+            raise UsageError(
+                f"the data set has several strategies; give --strategy, one of {known}"
+            )
+        if strategy not in known:
+            raise UsageError(f"unknown strategy {strategy!r}{did_you_mean(strategy, known)}")
+        return strategy
+
+    def split_queries(self, split: str) -> Ints:
+        """[q] indices of the queries of one split of the general setting."""
+        names = np.asarray(self.queries["split"].to_pylist())
+        return np.flatnonzero(names == split)
+
+    def responses(self, columns: list[str] | None = None) -> pa.Table:
+        """Return the table of responses (texts included unless columns are named)."""
+        if self.directory is None:
+            raise BenchError("this data set is in memory only and has no response texts")
+        return read_table(self.directory, "responses", columns)
+
+    def interactions(self, strategy: str, split: str) -> Interactions:
+        """Return all users' interactions of one split at once; see `blocks` for many users."""
+        blocks = list(self.blocks(strategy, split))
+        return Interactions(
+            users=np.concatenate([block.users for block in blocks]),
+            queries=blocks[0].queries,
+            reward=np.concatenate([block.reward for block in blocks]),
+            chosen=np.concatenate([block.chosen for block in blocks]),
+        )
+
+    def blocks(self, strategy: str, split: str) -> Iterator[Interactions]:
+        """Yield interactions block by block of users, in the order of the users table.
+
+        Raises:
+            BenchError: rows are missing, twice there, or name unknown ids.
+        """
+        if (strategy, split) in self.memory:
+            yield self.memory[strategy, split]
+            return
+        assert self.directory is not None, "a data set without a folder is held in memory"
+        queries = self.split_queries(split)
+        shape = (len(queries), len(self.llm_ids))
+        per_user = shape[0] * shape[1]
+        start = 0
+        for table in self._whole_users(
+            self.directory / "interactions" / strategy / split, per_user
+        ):
+            count = table.num_rows // per_user
+            users = np.arange(start, start + count)
+            cell = self._cells(table, users, queries)
+            reward = np.full(count * per_user, np.nan, dtype=np.float32)
+            chosen = np.zeros(count * per_user, dtype=np.bool_)
+            reward[cell] = table["reward"].to_numpy()
+            chosen[cell] = table["chosen"].to_numpy()
+            yield Interactions(
+                users, queries, reward.reshape(count, *shape), chosen.reshape(count, *shape)
+            )
+            start += count
+        if start != self.users.num_rows:
+            raise BenchError(
+                f"{self.directory}/interactions/{strategy}/{split} holds {start} users, the users "
+                f"table {self.users.num_rows}; run bench generate on the folder again"
+            )
+
+    def _whole_users(self, folder: Path, per_user: int) -> Iterator[pa.Table]:
+        """Yield tables of whole users' rows, whatever the row groups and files are."""
+        columns = ["user_id", "query_id", "llm_id", "reward", "chosen"]
+        step = max(1, BLOCK_ROWS // per_user) * per_user
+        rest: list[pa.RecordBatch] = []
+        held = 0
+        for path in sorted(folder.glob("*.parquet")):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=step, columns=columns):
+                    rest.append(batch)
+                    held += batch.num_rows
+                    if held >= step:
+                        table = pa.Table.from_batches(rest)
+                        whole = held // per_user * per_user
+                        yield table.slice(0, whole)
+                        rest = table.slice(whole).to_batches()
+                        held -= whole
+        if held:
+            yield pa.Table.from_batches(rest)
+
+    def _cells(self, table: pa.Table, users: Ints, queries: Ints) -> Ints:
+        """[rows] flat positions in a [u, q, m] block."""
+        u = index_of(table["user_id"], pa.array(self.user_ids[users]), "interactions.user_id")
+        q = index_of(table["query_id"], pa.array(self.query_ids[queries]), "interactions.query_id")
+        m = index_of(table["llm_id"], self.llms["llm_id"], "interactions.llm_id")
+        cell = (u * len(queries) + q) * len(self.llm_ids) + m
+        if len(np.unique(cell)) != len(cell):
+            raise BenchError("interactions hold the same (user, query, llm) twice")
+        return cell
+
+
+def index_of(values: Any, known: Any, what: str) -> Ints:
+    """Return for each value its position in `known`.
+
+    Args:
+        values: Arrow (dictionary) strings, shape [n].
+        known: Arrow strings, shape [k], unique.
+        what: named in the error.
+
+    Raises:
+        BenchError: a value that `known` lacks.
+    """
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    known = known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    place = {name: i for i, name in enumerate(known.to_pylist())}
+    names = values.dictionary.to_pylist()
+    codes = np.asarray(values.indices, dtype=np.int64)
+    used = np.unique(codes)
+    missing = [names[i] for i in used if names[i] not in place]
+    if missing:
+        raise BenchError(f"{what} names {missing[0]!r}, which its own table lacks")
+    lookup = np.asarray([place.get(name, -1) for name in names], dtype=np.int64)
+    return lookup[codes] if len(codes) else np.zeros(0, dtype=np.int64)
+
+
+def read_table(directory: Path, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Read `DIR/NAME.parquet`, or `DIR/NAME/*.parquet` where it is sharded.
+
+    Raises:
+        UsageError: missing or broken file, missing column.
+    """
+    single = directory / f"{name}.parquet"
+    paths = [single] if single.is_file() else sorted((directory / name).glob("*.parquet"))
+    if not paths:
+        raise UsageError(f"{directory} has no table {name!r}; run bench generate on it again")
+    try:
+        return pa.concat_tables(
+            [pq.read_table(path, columns=columns, partitioning=None) for path in paths],
+            promote_options="permissive",
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"cannot read table {name!r} of {directory}: {error}") from error
+
+
+def check_split(split: str) -> str:
+    """Return the split's name, or raise UsageError."""
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}{did_you_mean(split, list(SPLITS))}")
+    return split

@@ -1,0 +1,74 @@
+"""The `bench` command: each subcommand parses, calls one library function and prints.
+
+Exit codes: 0 done, 1 something failed while running, 2 wrong usage, 3 stopped by budget or quota
+(run again to go on), 4 too many failed calls, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from personaroute_bench.cli.evaluate import evaluate
+from personaroute_bench.cli.generate import generate
+from personaroute_bench.cli.ledger import ledger
+from personaroute_bench.cli.pools import pools
+from personaroute_bench.cli.show import show
+from personaroute_bench.cli.simulate import simulate_server
+
+app = typer.Typer(
+    name="bench",
+    help=(
+        "Personalised LLM routing: make a benchmark, evaluate routers on it.\n\n"
+        "Start with: bench generate --users 1000, then: bench show, then: bench evaluate"
+    ),
+    epilog=(
+        "Exit codes: 0 done · 1 failed while running · 2 wrong usage · 3 stopped by budget or "
+        "quota, run again to go on · 4 too many failed calls"
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("generate")(generate)
+app.command("show")(show)
+app.command("evaluate")(evaluate)
+app.command("ledger")(ledger)
+app.command("pools")(pools)
+app.command("simulate-server")(simulate_server)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from personaroute_bench import __version__
+
+        typer.echo(f"personaroute-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Options of `bench` itself."""
+
+
+def main() -> None:
+    """Run `bench`; an error that is meant for the user becomes one message and its exit code."""
+    from personaroute_bench.errors import BenchError
+
+    try:
+        app()
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # `bench show | head`
+        sys.stderr.close()
+        raise SystemExit(0) from None

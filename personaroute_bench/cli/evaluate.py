@@ -1,0 +1,102 @@
+"""bench evaluate: score routers on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+
+def evaluate(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The data set that bench generate made.")
+    ] = Path("personaroute-data"),
+    strategy: Annotated[
+        Optional[str],  # noqa: UP045 - read at run time by Typer
+        typer.Option(help="Whose rewards count; needed only if the data set has several."),
+    ] = None,
+    router: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="A bundled router (random, cheapest, smallest, largest, best-single, "
+            "best-per-task, best-per-user, best-per-user-task, user-blind-oracle, oracle) or the "
+            "import path of your own, for instance my_router:MyRouter in this folder. Repeatable; "
+            "without it, all bundled ones.",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            metavar="FILE",
+            help="Choices made elsewhere: Parquet, CSV or JSONL with user_id, query_id, llm_id. "
+            "Repeatable.",
+        ),
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(help="How users and queries are split; only 'general' exists so far.")
+    ] = "general",
+    feedback: Annotated[
+        Literal["full", "choice", "pairwise"],
+        typer.Option(
+            help="What the history tells: rewards of all candidates, only the one each user took, "
+            "or which of two was better."
+        ),
+    ] = "full",
+    interactions_per_user: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=1, help="Training queries a user; all without it."),
+    ] = None,
+    tier: Annotated[
+        Literal["T0", "T1", "T2", "T3"],
+        typer.Option(
+            help="What is known of a user: T0 an id without a past, T1 with its past, T2 also the "
+            "persona's text, T3 also the weights of the reward."
+        ),
+    ] = "T1",
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many repetitions to average.")
+    ] = 1,
+    choices: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Write each router's choices there as NAME.parquet."),
+    ] = None,
+    json: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write all results there as JSON."),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Bootstrap draws of the intervals; 0: none.")
+    ] = 1000,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the table, no progress.")] = False,
+) -> None:
+    """Score routers on the test split, under the sealed protocol.
+
+    Routers learn from the training and validation splits and answer the test requests; their
+    choices are hashed before the test outcomes are read. The exit code is 0 if every router that
+    was asked for has a result, 1 if one of them raised, 2 if an option or file is wrong.
+    """
+    from personaroute_bench.evaluation.runner import evaluate as run
+
+    results = run(
+        directory,
+        router or (),
+        strategy=strategy,
+        setting=setting,
+        feedback=feedback,
+        interactions_per_user=interactions_per_user,
+        tier=tier,
+        seeds=seeds,
+        choices_dir=choices,
+        predictions=predictions or (),
+        bootstrap_draws=draws,
+        on_progress=None if quiet else lambda line: typer.echo(line, err=True),
+    )
+    if json is not None:
+        results.write(json)
+    results.print()
+    for name in results.failed:
+        typer.echo(f"\nrouter {name} failed:\n{results.traces[name]}", err=True)
+    if results.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,173 @@
+"""`bench generate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from personaroute_bench.generate import Generated
+
+
+class PresetName(StrEnum):
+    """Population presets."""
+
+    default = "default"
+    paper = "paper"
+
+
+class ClientName(StrEnum):
+    """Wires for OpenAI-compatible endpoints."""
+
+    aiohttp = "aiohttp"
+    openai = "openai"
+    litellm = "litellm"
+
+
+def generate(
+    users: int = typer.Option(1000, help="Number of simulated users."),
+    out: Path = typer.Option(
+        Path("personaroute-data"), help="Folder of the data set; run again to continue or extend."
+    ),
+    seed: int = typer.Option(0, help="Same seed and options, same rows."),
+    strategy: list[str] = typer.Option(
+        ["multi_cost_efficiency"], help="How users are simulated; repeatable, or 'all'."
+    ),
+    preset: PresetName = typer.Option(
+        PresetName.default,
+        help="default: α uniform on [0, 1], cost by log-minmax; paper: α on [0.2, 1], minmax.",
+    ),
+    pool: str | None = typer.Option(
+        None,
+        help="Candidate LLMs: a bundled pool (see: bench pools) or a YAML file. "
+        "Default: simulated, which needs no key.",
+    ),
+    llms: str | None = typer.Option(None, help="Only these LLMs of the pool, separated by commas."),
+    tasks: str = typer.Option(
+        "embedded", help="embedded (no download), hub (the paper's public sets), or a file."
+    ),
+    task_ids: str | None = typer.Option(None, help="Only these tasks, separated by commas."),
+    queries_per_task: int | None = typer.Option(
+        None, help="Sample so many queries a task. Default: 60; all of them for files."
+    ),
+    limit: int | None = typer.Option(
+        None, help="At most so many queries in all, spread over the tasks: for a first try."
+    ),
+    responses: str | None = typer.Option(
+        None, help="File of responses that exist already; it brings its own tasks and queries."
+    ),
+    max_cost: float | None = typer.Option(
+        None, help="USD that the data set may cost, over all its runs. Reached: a clean stop."
+    ),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Show calls, tokens and USD; call nothing and write nothing."
+    ),
+    concurrency: int = typer.Option(32, help="Calls at the same time, at most."),
+    ledger: Path | None = typer.Option(
+        None,
+        help="File that keeps every request and reply; several folders may share one. "
+        "Default: ledger.sqlite in the folder.",
+    ),
+    client: ClientName | None = typer.Option(
+        None, help="How to talk to providers. Default: aiohttp where OpenAI-compatible."
+    ),
+    temperature: float = typer.Option(0.0, help="Sampling temperature."),
+    max_tokens: int = typer.Option(1024, help="Output tokens a call, at most."),
+    timeout: float = typer.Option(120.0, help="Seconds a call may take."),
+    max_attempts: int = typer.Option(6, help="Tries a call, with back-off between them."),
+    max_error_rate: float = typer.Option(
+        0.1, help="Stop when a larger share of an LLM's calls, or of all, has failed."
+    ),
+    allow_unknown_cost: bool = typer.Option(
+        False, help="Go on although an LLM's price is unknown (its cost stays unknown, not zero)."
+    ),
+    estimate_usage: bool = typer.Option(
+        False, help="Count tokens offline where a provider reports none, instead of an error."
+    ),
+    embedder: str = typer.Option(
+        "hashing", help="hashing (no download), sentence-transformers:MODEL, or endpoint:MODEL."
+    ),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the result."),
+    as_json: bool = typer.Option(False, "--json", help="Print the manifest's facts as JSON."),
+) -> None:
+    """Make a personalised routing benchmark, or continue or extend one.
+
+    With no options: 1,000 simulated users × 240 queries × 10 simulated LLMs, offline, in seconds.
+
+    Ask real LLMs, at most for 25 USD, after a look at what it would cost:
+
+        bench generate --pool paper-large --tasks hub --dry-run
+        bench generate --pool paper-large --tasks hub --max-cost 25
+
+    Use responses that you have already:
+
+        bench generate --responses responses.parquet --pool pool.yaml
+    """
+    from personaroute_bench.cli.screen import ScreenReport
+    from personaroute_bench.config import DataConfig, RunConfig
+    from personaroute_bench.schemas import STRATEGIES
+
+    data = DataConfig(
+        users=users,
+        seed=seed,
+        strategies=STRATEGIES if strategy == ["all"] else tuple(dict.fromkeys(strategy)),
+        preset=preset.value,
+        pool=pool,
+        llms=_listed(llms),
+        tasks=tasks,
+        task_ids=_listed(task_ids),
+        queries_per_task=queries_per_task,
+        limit=limit,
+        responses=responses,
+        embedder=embedder,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        estimate_usage=estimate_usage,
+    )
+    run = RunConfig(
+        concurrency=concurrency,
+        max_cost=max_cost,
+        ledger=ledger,
+        client=client.value if client else None,
+        timeout_s=timeout,
+        max_attempts=max_attempts,
+        max_error_rate=max_error_rate,
+        allow_unknown_cost=allow_unknown_cost,
+    )
+    report = ScreenReport(quiet=quiet)
+    if dry_run:
+        from personaroute_bench.cli.dry_run import print_dry_run
+
+        print_dry_run(data, run, out, report, as_json=as_json)
+        return
+    from personaroute_bench.generate import generate as generate_data
+
+    try:
+        result = generate_data(data, out, run=run, report=report)
+    finally:
+        report.close()
+    _print_result(result, as_json=as_json)
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _print_result(result: Generated, *, as_json: bool) -> None:
+    import json
+
+    from personaroute_bench.cli.screen import print_dataset
+
+    if as_json:
+        typer.echo(json.dumps({"directory": str(result.directory), **result.manifest}, indent=2))
+        return
+    if not result.changed:
+        typer.echo("Everything was there already; nothing was asked and nothing written.\n")
+    print_dataset(result.directory, result.manifest)
+    folder = "" if str(result.directory) == "personaroute-data" else f" {result.directory}"
+    typer.echo(f"\nNext: bench show{folder}    then: bench evaluate{folder}")

@@ -1,0 +1,137 @@
+"""What defines a data set (hashed, stored, compared) apart from what only runs it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from personaroute_bench.errors import UsageError, did_you_mean
+from personaroute_bench.schemas import STRATEGIES
+
+Preset = Literal["paper", "default"]
+PRESETS: tuple[Preset, ...] = ("default", "paper")
+CostNormalisation = Literal["minmax", "log-minmax"]
+# The paper's recipe uses min-max; see "Rewards" in docs/design.md for why it is not the default.
+COST_NORMALISATION: dict[Preset, CostNormalisation] = {"paper": "minmax", "default": "log-minmax"}
+
+DEFAULT_QUERIES_PER_TASK = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Everything that decides which rows a data set holds.
+
+    Raises:
+        UsageError: on construction, for a value out of range.
+    """
+
+    users: int = 1000
+    seed: int = 0
+    strategies: tuple[str, ...] = ("multi_cost_efficiency",)
+    preset: Preset = "default"
+    pool: str | None = None
+    """Name of a bundled pool or path of a pool file; None: ``simulated``."""
+    llms: tuple[str, ...] | None = None
+    """Only these LLMs of the pool."""
+    tasks: str = "embedded"
+    """``embedded``, ``hub``, or the path of a file with queries."""
+    task_ids: tuple[str, ...] | None = None
+    queries_per_task: int | None = None
+    """None: 60 for embedded and hub tasks, all of them for files."""
+    limit: int | None = None
+    """At most so many queries in all, spread over the tasks (for a first try)."""
+    responses: str | None = None
+    """Path of a file with responses that exist already; it supplies tasks and queries too."""
+    embedder: str = "hashing"
+    temperature: float | None = 0.0
+    max_tokens: int = 1024
+    estimate_usage: bool = False
+    """Count tokens offline where a provider reports no usage, instead of an error status."""
+
+    def __post_init__(self) -> None:
+        _at_least(self.users, 1, "--users")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed must be from 0 to 2^63 - 1, got {self.seed}")
+        if self.queries_per_task is not None:
+            _at_least(self.queries_per_task, 1, "--queries-per-task")
+        if self.limit is not None:
+            _at_least(self.limit, 1, "--limit")
+        _at_least(self.max_tokens, 1, "--max-tokens")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise UsageError(f"--temperature must be from 0 to 2, got {self.temperature}")
+        if self.preset not in PRESETS:
+            raise UsageError(
+                f"unknown --preset {self.preset!r}{did_you_mean(self.preset, PRESETS)}"
+            )
+        for strategy in self.strategies:
+            if strategy not in STRATEGIES:
+                raise UsageError(
+                    f"unknown --strategy {strategy!r}{did_you_mean(strategy, list(STRATEGIES))}"
+                )
+        if self.responses is not None and self.tasks != "embedded":
+            raise UsageError(
+                f"--responses {self.responses} brings its own tasks and queries; leave out --tasks "
+                f"(got {self.tasks!r})"
+            )
+
+    @property
+    def cost_normalisation(self) -> CostNormalisation:
+        """How USD become the cost of the reward; follows from the preset."""
+        return COST_NORMALISATION[self.preset]
+
+    @property
+    def sampled_per_task(self) -> int | None:
+        """Queries a task after defaults; None means all."""
+        if self.queries_per_task is None and self.responses is None:
+            return DEFAULT_QUERIES_PER_TASK if self.tasks in ("embedded", "hub") else None
+        return self.queries_per_task
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON values, for the manifest."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What changes how a run goes, but not what it makes.
+
+    Raises:
+        UsageError: on construction, for a value out of range.
+    """
+
+    concurrency: int = 32
+    max_cost: float | None = None
+    """USD that the data set may cost over all its runs."""
+    ledger: Path | None = None
+    """File of the ledger; None: ``ledger.sqlite`` in the data set's folder."""
+    client: str | None = None
+    """``aiohttp``, ``openai`` or ``litellm``; None: the fastest that the provider allows."""
+    timeout_s: float = 120.0
+    max_attempts: int = 6
+    max_error_rate: float = 0.1
+    allow_unknown_cost: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least(self.concurrency, 1, "--concurrency")
+        _at_least(self.max_attempts, 1, "--max-attempts")
+        if self.max_cost is not None and not (math.isfinite(self.max_cost) and self.max_cost > 0):
+            raise UsageError(
+                f"--max-cost must be a positive number of USD, got {self.max_cost}; "
+                "leave it out for no cap, or see what a run would cost with --dry-run"
+            )
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise UsageError(
+                f"--timeout must be a positive number of seconds, got {self.timeout_s}"
+            )
+        if not 0 <= self.max_error_rate <= 1:
+            raise UsageError(f"--max-error-rate must be from 0 to 1, got {self.max_error_rate}")
+
+
+def _at_least(value: int, least: int, option: str) -> None:
+    if value < least:
+        raise UsageError(f"{option} must be at least {least}, got {value}")

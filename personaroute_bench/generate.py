@@ -1,0 +1,259 @@
+"""`bench generate`: from tasks to a personalised benchmark, stage by stage.
+
+tasks ─► queries ─► responses ─► performance, cost ─► users ─► rewards ─► splits ─► Parquet
+
+Each stage is a function from tables to tables that remembers a hash of its own inputs, so the
+same command continues where it stopped and a larger one pays only for what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from personaroute_bench.config import DataConfig, RunConfig
+from personaroute_bench.errors import UsageError
+from personaroute_bench.files import atomic_path, read_json, sha256_file, write_json
+from personaroute_bench.folder import MANIFEST, DataFolder
+from personaroute_bench.interactions import RewardOf, write_interactions
+from personaroute_bench.manifest import build_manifest
+from personaroute_bench.plan import Plan, make_plan
+from personaroute_bench.report import Report
+from personaroute_bench.responses import build_table, coverage_of, grid_of
+from personaroute_bench.schemas import LLMS, TASKS, queries_schema
+from personaroute_bench.settle import settle_responses
+from personaroute_bench.users.populations import draw_weights, user_ids, users_table
+from personaroute_bench.users.rewards import cost_efficiency_rewards
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A whole data set on disk."""
+
+    directory: Path
+    manifest: Mapping[str, Any]
+    changed: bool
+    """False where everything was there already."""
+
+
+def generate(
+    data: DataConfig,
+    out: str | Path,
+    *,
+    run: RunConfig | None = None,
+    report: Report | None = None,
+) -> Generated:
+    """Make, continue or extend a data set.
+
+    Args:
+        data: what the data set holds.
+        out: its folder; the same configuration continues or extends it.
+        run: concurrency, budget, ledger: what changes no row.
+        report: told of progress.
+
+    Raises:
+        UsageError: a wrong value or file, or a folder of another configuration.
+        Incomplete: stopped cleanly by the budget or a quota; the same call continues.
+        TooManyFailures: more calls failed than ``run.max_error_rate``.
+        BenchError: no space, no permission, a refused key.
+    """
+    run, report = run or RunConfig(), report or Report()
+    report.stage("queries")
+    plan = make_plan(data, run, report)
+    with DataFolder.open(Path(out), plan.defining) as folder:
+        check_users(folder, data)
+        before = folder.is_whole()
+        write_queries(folder, plan)
+        responses = make_responses(folder, plan, run, report)
+        write_users(folder, data)
+        for strategy in data.strategies:
+            write_strategy(folder, plan, responses, strategy, report)
+        if before and folder.is_whole():
+            return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
+        report.stage("manifest")
+        return Generated(folder.path, finish(folder, plan, responses), changed=True)
+
+
+def check_users(folder: DataFolder, data: DataConfig) -> None:
+    """Refuse to take users away from a data set.
+
+    Raises:
+        UsageError: the folder holds more users than asked for.
+    """
+    held = folder.result("users").get("count", 0)
+    if held > data.users:
+        raise UsageError(
+            f"{folder.path} holds {held} users already, got --users {data.users}; ask for at least "
+            f"{held}, or give another --out"
+        )
+
+
+def write_queries(folder: DataFolder, plan: Plan) -> None:
+    """Write `tasks`, `queries` (with embeddings and split) and `llms`."""
+    paths = {name: folder.path / f"{name}.parquet" for name in ("tasks", "queries", "llms")}
+    if folder.is_done("queries", plan.defining, *paths.values()):
+        return
+    folder.begin_change()
+    queries = plan.taskset.queries
+    vectors = plan.embedder.embed([query.query for query in queries])
+    schema = queries_schema(vectors.shape[1])
+    write_table(
+        paths["queries"],
+        pa.table(
+            {
+                "query_id": [query.query_id for query in queries],
+                "task_id": [query.task_id for query in queries],
+                "split": plan.split,
+                "query": [query.query for query in queries],
+                "prompt": [query.prompt for query in queries],
+                "ground_truth": pa.array([query.ground_truth for query in queries], pa.string()),
+                "metric": [query.metric for query in queries],
+                "embedding": pa.FixedSizeListArray.from_arrays(
+                    pa.array(np.ascontiguousarray(vectors).reshape(-1)), vectors.shape[1]
+                ),
+                "embedder": [plan.embedder.name] * len(queries),
+            },
+            schema=schema,
+        ),
+    )
+    write_table(
+        paths["tasks"],
+        pa.Table.from_pylist(
+            [{name: getattr(task, name) for name in TASKS.names} for task in plan.taskset.tasks],
+            schema=TASKS,
+        ),
+    )
+    write_table(
+        paths["llms"],
+        pa.Table.from_pylist(
+            [
+                {
+                    **{name: getattr(llm, name, None) for name in LLMS.names},
+                    "llm_id": llm.id,
+                    "parameters": llm.parameters_billion,
+                }
+                for llm in plan.pool.llms
+            ],
+            schema=LLMS,
+        ),
+    )
+    folder.mark_done("queries", plan.defining)
+
+
+def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> pa.Table:
+    """Return the `responses` table, asking the LLMs for what is not there yet."""
+    path = folder.path / "responses.parquet"
+    done = folder.is_done("responses", plan.defining, path)
+    if done and not folder.result("responses").get("unsettled"):
+        return pq.read_table(path)
+    report.stage("responses")
+    settled = settle_responses(folder, plan, run, report)
+    table = build_table(settled.rows, plan.taskset, plan.pool.llms, plan.data)
+    if not (done and table.equals(pq.read_table(path))):
+        folder.begin_change()
+        write_table(path, table)
+    folder.mark_done(
+        "responses", plan.defining, {"unsettled": settled.unsettled, "spend": settled.spend}
+    )
+    settled.raise_if_stopped()
+    return table
+
+
+def write_users(folder: DataFolder, data: DataConfig) -> None:
+    """Write `users`."""
+    inputs = {"preset": data.preset, "seed": data.seed, "count": data.users}
+    path = folder.path / "users.parquet"
+    if folder.is_done("users", inputs, path):
+        return
+    folder.begin_change()
+    write_table(path, users_table(data.preset, data.seed, data.users))
+    folder.mark_done("users", inputs, {"count": data.users})
+
+
+def write_strategy(
+    folder: DataFolder, plan: Plan, responses: pa.Table, strategy: str, report: Report
+) -> None:
+    """Write ``interactions/STRATEGY/SPLIT`` and note the headroom."""
+    data = plan.data
+    inputs = {
+        "responses": sha256_file(folder.path / "responses.parquet"),
+        "users": sha256_file(folder.path / "users.parquet"),
+        "strategy": strategy,
+    }
+    target = folder.path / "interactions" / strategy
+    stage = f"interactions/{strategy}"
+    if folder.is_done(stage, inputs, target):
+        return
+    report.stage("interactions", strategy)
+    folder.begin_change()
+    grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
+    counts, headroom = write_interactions(
+        target,
+        grid,
+        np.asarray(user_ids(0, data.users)),
+        reward_law(strategy, data, grid.performance, grid.cost),
+        on_progress=report.rows,
+    )
+    folder.mark_done(stage, inputs, {"rows": counts, "headroom": headroom.as_json()})
+
+
+def reward_law(strategy: str, data: DataConfig, performance: Any, cost: Any) -> RewardOf:
+    """Return the function from a block of users to their rewards [u, Q, M]."""
+    assert strategy == "multi_cost_efficiency", strategy
+
+    def rewards(start: int, stop: int) -> Any:
+        alpha, beta = draw_weights(data.preset, data.seed, start, stop)
+        return cost_efficiency_rewards(performance, cost, alpha, beta)
+
+    return rewards
+
+
+def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any]:
+    """Write the card, and last the manifest."""
+    from personaroute_bench.publishing.card import write_card
+
+    coverage = coverage_of(responses, plan.pool.llms)
+    strategies = {
+        path.name: folder.result(f"interactions/{path.name}")
+        for path in sorted((folder.path / "interactions").iterdir())
+        if not path.name.startswith(".")
+    }
+    provenance = sorted(set(responses["provenance"].combine_chunks().dictionary.to_pylist()))
+    facts = {
+        "provenance": provenance,
+        "strategies": strategies,
+        "coverage": {"statuses": coverage.statuses, "by_llm": coverage.by_llm},
+        "spend": folder.result("responses")["spend"],
+        "prices": [
+            {
+                "llm_id": llm.id,
+                "input_price": llm.input_price,
+                "output_price": llm.output_price,
+                "price_source": llm.price_source,
+                "price_date": llm.price_date,
+            }
+            for llm in plan.pool.llms
+        ],
+    }
+    write_card(folder.path, plan, facts)
+    manifest = build_manifest(
+        folder.path,
+        configuration=plan.data.as_json(),
+        defining=plan.defining,
+        dataset_id=folder.dataset_id,
+        facts=facts,
+    )
+    write_json(folder.path / MANIFEST, manifest)
+    return manifest
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write one Parquet file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

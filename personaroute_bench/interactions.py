@@ -1,0 +1,205 @@
+"""Write the interactions of a strategy: users × responses, streamed in blocks of users.
+
+Rows are sorted by user, query and LLM, in the order of their tables. A block of users is one row
+group, so that memory does not grow with the number of users.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from personaroute_bench.benchmark import Ints, Strings
+from personaroute_bench.files import disk_error
+from personaroute_bench.headroom import Headroom, HeadroomMeter
+from personaroute_bench.schemas import INTERACTIONS, SPLITS
+from personaroute_bench.users.rewards import Bools, Doubles, Floats, tied_best
+
+# About so many rows a row group (a block of users over all splits) and a file; measured in
+# benchmarks/rows.py: a million rows a group writes fastest, and the Hub likes files below 500 MB.
+ROWS_PER_BLOCK = 1_000_000
+ROWS_PER_FILE = 25_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseGrid:
+    """What interactions take from responses, as arrays [Q, M] in the order of the tables."""
+
+    query_ids: Strings
+    llm_ids: Strings
+    split: Strings
+    """[Q] train, validation or test."""
+    performance: Floats
+    cost_usd: Doubles
+    cost: Floats
+
+    @property
+    def usable(self) -> Bools:
+        """[Q, M] true where a response has a reward."""
+        return ~(np.isnan(self.performance) | np.isnan(self.cost))
+
+
+RewardOf = Callable[[int, int], Floats]
+"""(start, stop) of users to their rewards [u, Q, M], NaN where there is none."""
+
+
+def write_interactions(
+    folder: Path,
+    grid: ResponseGrid,
+    user_ids: Strings,
+    rewards: RewardOf,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, int], Headroom]:
+    """Write ``folder/SPLIT/*.parquet`` for all users.
+
+    The files appear whole or not at all: they are written beside the folder, which is then
+    replaced.
+
+    Args:
+        folder: ``DIR/interactions/STRATEGY``.
+        grid: responses.
+        user_ids: [U].
+        rewards: see `RewardOf`.
+        on_progress: called with rows written and rows in all.
+
+    Returns:
+        Rows a split, and the headroom.
+
+    Raises:
+        BenchError: no space, no permission, or no usable response.
+    """
+    aside = folder.with_name(f".{folder.name}.tmp")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        counts, headroom = _write_blocks(aside, grid, user_ids, rewards, on_progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.replace(folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return counts, headroom
+
+
+def _write_blocks(
+    folder: Path,
+    grid: ResponseGrid,
+    user_ids: Strings,
+    rewards: RewardOf,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, int], Headroom]:
+    rows_per_user = grid.performance.size
+    total = rows_per_user * len(user_ids)
+    meter = HeadroomMeter(
+        grid.llm_ids.tolist(), grid.usable, grid.split == "train", grid.split == "test"
+    )
+    counts = dict.fromkeys(SPLITS, 0)
+    with ExitStack() as stack:
+        splits = {
+            name: stack.enter_context(_SplitWriter(folder / name, grid, grid.split == name))
+            for name in SPLITS
+        }
+        for start, stop in user_blocks(len(user_ids), rows_per_user):
+            reward = rewards(start, stop)
+            chosen = tied_best(reward)
+            meter.add(reward, chosen)
+            for name, writer in splits.items():
+                counts[name] += writer.write(user_ids[start:stop], reward, chosen)
+            if on_progress is not None:
+                on_progress(stop * rows_per_user, total)
+    return counts, meter.result()
+
+
+def user_blocks(users: int, rows_per_user: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of blocks of users of about ROWS_PER_BLOCK rows."""
+    step = max(1, ROWS_PER_BLOCK // max(1, rows_per_user))
+    for start in range(0, users, step):
+        yield start, min(start + step, users)
+
+
+class _SplitWriter:
+    """Writes one split; what does not depend on the user is prepared once a block size."""
+
+    def __init__(self, folder: Path, grid: ResponseGrid, queries: Bools) -> None:
+        self.folder = folder
+        self.grid = grid
+        self.queries: Ints = np.flatnonzero(queries)
+        self.writer: pq.ParquetWriter | None = None
+        self.rows_in_file = 0
+        self.files = 0
+        self.tiled: tuple[int, list[pa.Array]] = (0, [])
+
+    def __enter__(self) -> _SplitWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, user_ids: Strings, reward: Floats, chosen: Bools) -> int:
+        """Write one block of users as one row group; return its rows."""
+        users, cells = len(user_ids), self.queries.size * self.grid.llm_ids.size
+        query, llm, performance, cost_usd, cost = self._columns(users)
+        user_code = np.repeat(np.arange(users, dtype=np.int32), cells)
+        mine = reward[:, self.queries].reshape(-1)
+        table = pa.Table.from_arrays(
+            [
+                pa.DictionaryArray.from_arrays(user_code, pa.array(user_ids.tolist())),
+                query,
+                llm,
+                performance,
+                cost_usd,
+                cost,
+                pa.array(mine, mask=np.isnan(mine)),
+                pa.array(chosen[:, self.queries].reshape(-1)),
+            ],
+            schema=INTERACTIONS,
+        )
+        self._writer(table.num_rows).write_table(table, row_group_size=table.num_rows)
+        return int(table.num_rows)
+
+    def _writer(self, rows: int) -> pq.ParquetWriter:
+        if self.writer is not None and self.rows_in_file + rows > ROWS_PER_FILE:
+            self.writer.close()
+            self.writer = None
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(
+                self.folder / f"{self.files:05d}.parquet",
+                INTERACTIONS,
+                compression="zstd",
+                # Rewards differ for every user: a dictionary only costs time and space there.
+                use_dictionary=[
+                    name for name in INTERACTIONS.names if name not in ("reward", "chosen")
+                ],
+                column_encoding={"reward": "BYTE_STREAM_SPLIT"},
+            )
+            self.files += 1
+            self.rows_in_file = 0
+        self.rows_in_file += rows
+        return self.writer
+
+    def _columns(self, users: int) -> list[pa.Array]:
+        if self.tiled[0] != users:
+            grid, q, m = self.grid, self.queries.size, self.grid.llm_ids.size
+            query_code = np.tile(np.repeat(np.arange(q, dtype=np.int32), m), users)
+            llm_code = np.tile(np.arange(m, dtype=np.int32), users * q)
+            columns = [
+                pa.DictionaryArray.from_arrays(
+                    query_code, pa.array(grid.query_ids[self.queries].tolist())
+                ),
+                pa.DictionaryArray.from_arrays(llm_code, pa.array(grid.llm_ids.tolist())),
+            ]
+            for values in (grid.performance, grid.cost_usd, grid.cost):
+                tiled = np.tile(values[self.queries].reshape(-1), users)
+                columns.append(pa.array(tiled, mask=np.isnan(tiled)))
+            self.tiled = (users, columns)
+        return self.tiled[1]

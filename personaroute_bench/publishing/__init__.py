@@ -1,0 +1,1 @@
+"""What others see of a data set: its card and its manifest."""

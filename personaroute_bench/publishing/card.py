@@ -1,0 +1,175 @@
+"""The data card: a README.md that people read and that `datasets` loads the configs from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from personaroute_bench.files import atomic_path
+from personaroute_bench.schemas import SPLITS
+
+if TYPE_CHECKING:
+    from personaroute_bench.plan import Plan
+
+PROVENANCE_TEXT = {
+    "simulated": "**Simulated**: the responses were written by programs that imitate LLMs. No real "
+    "LLM was asked; nothing here says how good a real LLM is.",
+    "recorded": "**Recorded**: the responses are real ones that somebody recorded earlier; tokens "
+    "may have been counted offline (see `usage_source`).",
+    "live": "**Live**: the responses are real ones, asked for when this data set was made.",
+}
+
+
+def write_card(folder: Path, plan: Plan, facts: Mapping[str, Any]) -> None:
+    """Write ``README.md`` into the data set's folder."""
+    header = yaml.safe_dump(card_header(plan, facts), sort_keys=False, allow_unicode=True)
+    text = f"---\n{header}---\n\n{card_body(plan, facts)}"
+    with atomic_path(folder / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def card_header(plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card's YAML: one config a strategy, then the tables."""
+    configs: list[dict[str, Any]] = [
+        {
+            "config_name": strategy,
+            "data_files": [
+                {"split": split, "path": f"interactions/{strategy}/{split}/*.parquet"}
+                for split in SPLITS
+            ],
+        }
+        for strategy in facts["strategies"]
+    ]
+    if configs:
+        configs[0]["default"] = True
+    configs += [
+        {"config_name": name, "data_files": [{"split": "all", "path": f"{name}.parquet"}]}
+        for name in ("tasks", "queries", "llms", "responses", "users")
+    ]
+    return {
+        "pretty_name": "PersonaRoute-Bench data",
+        "tags": ["llm-routing", "personalisation", *facts["provenance"]],
+        "configs": configs,
+    }
+
+
+def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
+    """Return the card's Markdown."""
+    data = plan.data
+    coverage = facts["coverage"]
+    total = sum(coverage["statuses"].values())
+    ok = coverage["statuses"].get("ok", 0)
+    parts = [
+        "# Personalised LLM routing data\n",
+        "Made with PersonaRoute-Bench, an independent implementation of the system that the paper "
+        '"PersonalizedRouter" (arXiv 2511.16883) describes; it is not the authors\' release.\n',
+        *(PROVENANCE_TEXT[name] + "\n" for name in facts["provenance"]),
+        f"{data.users:,} simulated users × {len(plan.taskset.queries):,} queries × "
+        f"{len(plan.pool.llms)} LLMs. Population `{data.preset}`, cost normalised by "
+        f"`{data.cost_normalisation}`, seed {data.seed}.\n",
+        "## Load\n",
+        "```python\nfrom datasets import load_dataset\n\n"
+        f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # train, validation, test\n'
+        'load_dataset("DIR", "responses")  # also: tasks, queries, llms, users\n```\n',
+        "## Evaluate a router on it\n",
+        "```\nbench evaluate DIR --router mymodule:Router\n```\n",
+        "## Tasks\n",
+        _table(
+            ("task", "queries", "metric", "source", "licence"),
+            (
+                (
+                    task.task_id,
+                    sum(query.task_id == task.task_id for query in plan.taskset.queries),
+                    task.metric,
+                    task.source,
+                    task.licence,
+                )
+                for task in plan.taskset.tasks
+            ),
+        ),
+        "## LLMs and prices\n",
+        "USD per million tokens; performance is the mean over the responses with status ok, cost "
+        "the mean over the responses whose cost is known.\n",
+        _table(
+            ("LLM", "input", "output", "price from", "ok", "performance", "USD a response"),
+            (
+                (
+                    price["llm_id"],
+                    _number(price["input_price"]),
+                    _number(price["output_price"]),
+                    " ".join(filter(None, (price["price_source"], price["price_date"]))) or "—",
+                    f"{coverage['by_llm'][price['llm_id']]['ok']} of "
+                    f"{coverage['by_llm'][price['llm_id']]['rows']}",
+                    _number(coverage["by_llm"][price["llm_id"]]["performance"]),
+                    _number(coverage["by_llm"][price["llm_id"]]["cost_usd"]),
+                )
+                for price in facts["prices"]
+            ),
+        ),
+        f"{ok:,} of {total:,} responses are ok. The others have no performance and no reward; a "
+        "router that chooses one is charged the worst ok candidate's reward.\n",
+        "## Personalisation headroom\n",
+        _table(
+            (
+                "strategy",
+                "oracle level",
+                "fixed-policy level",
+                "best single",
+                "best per user",
+                "user-blind oracle",
+                "oracle",
+            ),
+            (
+                (
+                    name,
+                    _share(result["headroom"]["oracle_share"]),
+                    _share(result["headroom"]["fixed_policy_share"]),
+                    *(
+                        _number(result["headroom"][level])
+                        for level in ("best_single", "best_per_user", "user_blind_oracle", "oracle")
+                    ),
+                )
+                for name, result in facts["strategies"].items()
+            ),
+        ),
+        "Mean test rewards; the two levels are shares of the way from a random choice to the "
+        "oracle. Where they are near zero, no router can gain from knowing the user.\n",
+        "## Citation\n",
+        "Cite the paper (arXiv 2511.16883) for the idea and this toolkit for the data "
+        "(CITATION.cff in its repository).\n",
+    ]
+    return "\n".join(parts)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(escape(str(cell)) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Make foreign text safe in a Markdown table cell: no markup, no line break."""
+    flat = " ".join(text.split()).replace("\\", "\\\\")
+    for mark, safe in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("`", "\\`"),
+        ("[", "\\["),
+        ("]", "\\]"),
+        ("*", "\\*"),
+    ):
+        flat = flat.replace(mark, safe)
+    return flat
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,134 @@
+"""The tables of a data set: one Arrow schema each, units in the field metadata.
+
+Ids are strings, dictionary-encoded; text never repeats per user. `SCHEMA_VERSION` stands in the
+metadata of every file and in the manifest; raise it when a column changes its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+STRATEGIES = ("multi_cost_efficiency",)
+
+_ID = pa.dictionary(pa.int32(), pa.string())
+
+
+def _field(
+    name: str, kind: pa.DataType, meaning: str, unit: str = "", *, nullable: bool = False
+) -> pa.Field:
+    metadata = {"meaning": meaning}
+    if unit:
+        metadata["unit"] = unit
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+def _schema(table: str, fields: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema(
+        list(fields),
+        metadata={"personaroute_table": table, "personaroute_schema": str(SCHEMA_VERSION)},
+    )
+
+
+TASKS = _schema(
+    "tasks",
+    [
+        _field("task_id", pa.string(), "key"),
+        _field("name", pa.string(), "readable name"),
+        _field("description", pa.string(), "what is asked"),
+        _field("metric", pa.string(), "how a response is scored; see docs/scoring.md"),
+        _field("source", pa.string(), "where the queries come from"),
+        _field("licence", pa.string(), "licence of the queries"),
+    ],
+)
+
+
+def queries_schema(dimension: int) -> pa.Schema:
+    """Return the schema of `queries` for embeddings of so many dimensions."""
+    return _schema(
+        "queries",
+        [
+            _field("query_id", pa.string(), "key"),
+            _field("task_id", pa.string(), "task"),
+            _field("split", pa.string(), "train, validation or test (the general setting)"),
+            _field("query", pa.string(), "what the user asks"),
+            _field("prompt", pa.string(), "user message that was sent to the LLMs"),
+            _field("ground_truth", pa.string(), "reference answer", nullable=True),
+            _field("metric", pa.string(), "how a response is scored"),
+            _field("embedding", pa.list_(pa.float32(), dimension), "of the query, unit length"),
+            _field("embedder", pa.string(), "what made the embedding"),
+        ],
+    )
+
+
+LLMS = _schema(
+    "llms",
+    [
+        _field("llm_id", pa.string(), "key"),
+        _field("name", pa.string(), "readable name"),
+        _field("description", pa.string(), "one sentence"),
+        _field("family", pa.string(), "model family"),
+        _field("parameters", pa.float64(), "size", "10^9 parameters", nullable=True),
+        _field("input_price", pa.float64(), "prompt tokens", "USD per 10^6 tokens", nullable=True),
+        _field("output_price", pa.float64(), "output tokens", "USD per 10^6 tokens", nullable=True),
+        _field("price_source", pa.string(), "where the prices come from", nullable=True),
+        _field("price_date", pa.string(), "when the prices were read", nullable=True),
+        _field("provider", pa.string(), "who serves it"),
+        _field("model", pa.string(), "the provider's own id"),
+    ],
+)
+
+RESPONSES = _schema(
+    "responses",
+    [
+        _field("query_id", _ID, "key"),
+        _field("llm_id", _ID, "key"),
+        _field("response", pa.string(), "verbatim text"),
+        _field("prompt_tokens", pa.int32(), "input", "tokens", nullable=True),
+        _field("completion_tokens", pa.int32(), "output as billed", "tokens", nullable=True),
+        _field("reasoning_tokens", pa.int32(), "part of the output", "tokens", nullable=True),
+        _field("cached_tokens", pa.int32(), "part of the input", "tokens", nullable=True),
+        _field("usage_source", _ID, "provider, tokenizer or unknown"),
+        _field("cost_usd", pa.float64(), "null where unknown", "USD", nullable=True),
+        _field("latency_s", pa.float32(), "wall clock of the call", "s", nullable=True),
+        _field("requested_model", _ID, "id that was asked for"),
+        _field("resolved_model", _ID, "id that the provider says answered", nullable=True),
+        _field("finish_reason", _ID, "as the provider gave it", nullable=True),
+        _field("provenance", _ID, "live, recorded or simulated"),
+        _field("status", _ID, "ok, truncated, refused, empty, error or skipped_budget"),
+        _field("error_type", _ID, "for status error; see docs/statuses.md", nullable=True),
+        _field("performance", pa.float32(), "task metric; null unless ok", "[0, 1]", nullable=True),
+        _field("cost", pa.float32(), "normalised within task", "[0, 1]", nullable=True),
+    ],
+)
+
+USERS = _schema(
+    "users",
+    [
+        _field("user_id", pa.string(), "key"),
+        _field("population", pa.string(), "law the weights are drawn from"),
+        _field("performance_weight", pa.float64(), "α of the reward", "[0, 1]"),
+        _field("cost_weight", pa.float64(), "β of the reward", "[0, 1]"),
+        _field("cohort", pa.string(), "known or new"),
+    ],
+)
+
+INTERACTIONS = _schema(
+    "interactions",
+    [
+        _field("user_id", _ID, "key"),
+        _field("query_id", _ID, "key"),
+        _field("llm_id", _ID, "key"),
+        _field("performance", pa.float32(), "task metric; null unless ok", "[0, 1]", nullable=True),
+        _field("cost_usd", pa.float64(), "of the response", "USD", nullable=True),
+        _field("cost", pa.float32(), "normalised within task", "[0, 1]", nullable=True),
+        _field("reward", pa.float32(), "of this user; null unless ok", nullable=True),
+        _field("chosen", pa.bool_(), "true for every tied best candidate"),
+    ],
+)

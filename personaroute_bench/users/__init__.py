@@ -1,0 +1,1 @@
+"""Simulated users: populations, their rewards, and how much there is to personalise."""

@@ -1,0 +1,95 @@
+"""From performance and USD to rewards (paper, "multi-cost-efficiency" simulation)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personaroute_bench.config import CostNormalisation
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def normalise_cost(
+    cost_usd: Doubles, usable: Bools, task_of_query: NDArray[np.int64], method: CostNormalisation
+) -> Floats:
+    """Bring costs to [0, 1] within each task.
+
+    ``minmax`` is the paper's: (c − min) / (max − min) over the task. ``log-minmax`` does the same
+    with log c, so that prices that span two orders of magnitude keep their differences; a cost
+    of 0 counts as the task's smallest positive cost.
+
+    Args:
+        cost_usd: [Q, M] USD, NaN where unknown.
+        usable: [Q, M], true where the response is ok; others neither set the range nor get a value.
+        task_of_query: [Q] task numbers.
+        method: see above.
+
+    Returns:
+        [Q, M] float32; NaN where not usable or unknown. 0 throughout a task of one single cost.
+    """
+    known = usable & ~np.isnan(cost_usd)
+    values = np.where(known, cost_usd, np.nan)
+    result = np.full(cost_usd.shape, np.nan, dtype=np.float32)
+    for task in np.unique(task_of_query):
+        rows = task_of_query == task
+        block, here = values[rows], known[rows]
+        if not here.any():
+            continue
+        if method == "log-minmax":
+            positive = block[here & (np.nan_to_num(block) > 0)]
+            floor = positive.min() if positive.size else 1.0
+            block = np.log(np.maximum(block, floor))
+        low, high = block[here].min(), block[here].max()
+        span = high - low
+        scaled = (block - low) / span if span > 0 else np.where(here, 0.0, np.nan)
+        result[rows] = scaled
+    return result
+
+
+def cost_efficiency_rewards(
+    performance: Floats, cost: Floats, alpha: Doubles, beta: Doubles
+) -> Floats:
+    """Compute reward = α · performance − β · cost for a block of users.
+
+    Args:
+        performance: [Q, M] in [0, 1], NaN unless ok.
+        cost: [Q, M] normalised, NaN where unknown.
+        alpha: [U] performance weights.
+        beta: [U] cost weights.
+
+    Returns:
+        [U, Q, M] float32, NaN where either is NaN.
+    """
+    # A weight times the same matrix for all: two outer products, no Python loop over users.
+    reward = alpha[:, None, None] * performance[None].astype(np.float64)
+    reward -= beta[:, None, None] * cost[None].astype(np.float64)
+    return reward.astype(np.float32)
+
+
+def tied_best(reward: Floats) -> Bools:
+    """Mark every candidate that ties for the best of its (user, query).
+
+    Args:
+        reward: [..., M], NaN where there is none.
+
+    Returns:
+        [..., M]; all false where no candidate has a reward.
+    """
+    filled = np.where(np.isnan(reward), -np.inf, reward)
+    best = filled.max(axis=-1, keepdims=True)
+    return (filled == best) & np.isfinite(best)
+
+
+def charge_failures(reward: Floats) -> Floats:
+    """Fill what has no reward with the worst reward of the same user and query.
+
+    That is what a router pays that chooses a response which is not ok; NaN stays where no
+    candidate has a reward.
+    """
+    filled = np.where(np.isnan(reward), np.inf, reward)
+    worst = filled.min(axis=-1, keepdims=True)
+    worst = np.where(np.isfinite(worst), worst, np.nan)
+    return np.where(np.isnan(reward), worst, reward).astype(np.float32)
