@@ -154,7 +154,10 @@ class Loopback:
             await runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        raw = await request.read()
+        try:
+            raw = await request.content.read()  # no limit on its size, unlike request.read
+        except ConnectionError:  # the client is gone, perhaps killed
+            return web.Response()
         body = json.loads(raw)
         prompt = body["messages"][-1]["content"]
         if self._keep:
@@ -170,7 +173,7 @@ class Loopback:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         if fault:
-            return await self._fail(fault, request, body, prompt)
+            return await self._fail(fault, request, body)
         return self._complete(body, prompt)
 
     def _complete(self, body: dict[str, Any], prompt: str) -> web.Response:
@@ -184,7 +187,7 @@ class Loopback:
         return _json(text if isinstance(text, dict) else completion(body, text))
 
     async def _fail(
-        self, fault: str, request: web.BaseRequest, body: dict[str, Any], prompt: str
+        self, fault: str, request: web.BaseRequest, body: dict[str, Any]
     ) -> web.StreamResponse:
         name, _, seconds = fault.partition(":")
         if name in _ERRORS:
@@ -203,14 +206,12 @@ class Loopback:
             assert request.transport is not None
             request.transport.abort()
             return response
-        if name == "redirect":
-            return web.Response(status=307, headers={"Location": "/elsewhere"})
-        if name == "echo_key":
-            message = f"not with {request.headers.get('Authorization')}"
-            return _json({"error": {"message": message}}, 400)
-        if name == "garbage":
-            return web.Response(body=b'\x00\xff{"choices": [{', content_type="application/json")
-        return _json(_spoil(name, completion(body, self._reply_text(body))))
+        odd = {
+            "redirect": web.Response(status=307, headers={"Location": "/elsewhere"}),
+            "echo_key": _json({"error": {"message": request.headers.get("Authorization")}}, 400),
+            "garbage": web.Response(body=b'\x00\xff{"choices": [{'),
+        }
+        return odd.get(name) or _json(_spoil(name, completion(body, self._reply_text(body))))
 
     def _reply_text(self, body: dict[str, Any]) -> str:
         if self._replies is not None:

@@ -1,0 +1,1 @@
+"""The bundled pools, one YAML file each; see docs/pools.md."""
