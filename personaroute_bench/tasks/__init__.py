@@ -1,0 +1,1 @@
+"""Where queries come from: embedded generators, public sets, local files, recorded responses."""

@@ -1,0 +1,1 @@
+"""Procedural tasks of our own: four families, seeded, no download, every item with a truth."""
