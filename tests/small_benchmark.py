@@ -26,9 +26,9 @@ def small_benchmark(
     """
     rng = np.random.default_rng(seed)
     Q, M = sum(queries), llms
-    performance = np.clip(
-        0.3 + 0.5 * np.arange(M) / M + rng.normal(0, 0.2, (Q, M)), 0, 1
-    ).astype(np.float32)
+    performance = np.clip(0.3 + 0.5 * np.arange(M) / M + rng.normal(0, 0.2, (Q, M)), 0, 1).astype(
+        np.float32
+    )
     cost = np.clip(np.arange(M) / M + rng.normal(0, 0.05, (Q, M)), 0, 1).astype(np.float32)
     cost_usd = 0.001 * (1 + np.arange(M)) * np.ones((Q, M))
     status = np.full((Q, M), "ok", dtype="U16")

@@ -1,0 +1,109 @@
+"""Two-way clustered bootstrap: how sure is a mean over users × queries?
+
+Rows of one user are alike, and so are rows of one query; resampling rows one by one would call
+nearly everything significant. Here users and queries are drawn anew, independently, and a row
+counts as often as its user times its query was drawn (the "pigeonhole" bootstrap of Owen, 2007,
+which errs on the safe side). All statistics of a call see the same draws, so differences between
+routers are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from personaroute_bench.evaluation.metrics import ZERO_RANGE
+
+if TYPE_CHECKING:
+    from personaroute_bench.benchmark import Doubles, Floats
+
+    Statistic = Callable[[Doubles, Doubles], Doubles]
+    """Maps weights of users [b, U] and of queries [b, Q] to values [b]."""
+
+# Draws are made in blocks of so many; part of the result, since each block has its own stream.
+BLOCK_DRAWS = 100
+
+
+def weights(users: int, queries: int, draws: int, seed: int) -> Iterator[tuple[Doubles, Doubles]]:
+    """Yield blocks of multinomial weights: users [b, U] summing to U, queries [b, Q] to Q."""
+    for block, start in enumerate(range(0, draws, BLOCK_DRAWS)):
+        rng = np.random.default_rng([seed, block])
+        size = min(BLOCK_DRAWS, draws - start)
+        per_user = rng.multinomial(users, np.full(users, 1 / users), BLOCK_DRAWS)
+        per_query = rng.multinomial(queries, np.full(queries, 1 / queries), BLOCK_DRAWS)
+        yield per_user[:size].astype(np.float64), per_query[:size].astype(np.float64)
+
+
+def weighted_mean(values: Doubles) -> Statistic:
+    """Return the statistic ``Σ w_u w_q x[u, q] / Σ w_u w_q`` over what is not NaN in [U, Q]."""
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    mask = None if known.all() else known.astype(np.float64)
+
+    def statistic(of_user: Doubles, of_query: Doubles) -> Doubles:
+        total = ((of_user @ filled) * of_query).sum(axis=1)
+        if mask is None:
+            count = of_user.sum(axis=1) * of_query.sum(axis=1)
+        else:
+            count = ((of_user @ mask) * of_query).sum(axis=1)
+        return _ratio(total, count)
+
+    return statistic
+
+
+def normalised(reward: Doubles, chance: Doubles, oracle: Floats) -> Statistic:
+    """Return the statistic that `metrics.oracle_normalised_reward` is at equal weights."""
+    known = np.isfinite(reward)
+    low = np.where(known, chance, 0.0)
+    gain = np.where(known, reward, 0.0) - low
+    span = np.where(known, oracle, 0.0).astype(np.float64) - low
+    # Sums instead of means: the number of queries cancels in the ratio.
+    smallest = ZERO_RANGE * max(1, reward.shape[1])
+
+    def statistic(of_user: Doubles, of_query: Doubles) -> Doubles:
+        top, bottom = gain @ of_query.T, span @ of_query.T  # [U, b]
+        use = bottom > smallest
+        ratio = np.divide(top, bottom, out=np.zeros_like(top), where=use)
+        total, count = (of_user.T * ratio).sum(axis=0), (of_user.T * use).sum(axis=0)
+        return _ratio(total, count)
+
+    return statistic
+
+
+def _ratio(total: Doubles, count: Doubles) -> Doubles:
+    """[b] total / count, NaN where nothing was counted."""
+    result = np.full(len(total), np.nan)
+    np.divide(total, count, out=result, where=count > 0)
+    return result
+
+
+def resample(
+    statistics: Sequence[Statistic], users: int, queries: int, draws: int, seed: int
+) -> Doubles:
+    """Return [statistics, draws] values, every statistic under the same draws."""
+    blocks = [
+        np.stack([statistic(of_user, of_query) for statistic in statistics])
+        for of_user, of_query in weights(users, queries, draws, seed)
+    ]
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(statistics), 0))
+
+
+def interval(samples: Doubles, confidence: float) -> tuple[float | None, float | None]:
+    """Return the percentile interval of samples [draws]; None, None where there are none."""
+    known = samples[np.isfinite(samples)]
+    if not known.size:
+        return None, None
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def difference(
+    values: Doubles, baseline: Doubles, *, draws: int, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float | None, float | None]:
+    """Return mean, low and high of the paired difference ``values − baseline``, both [U, Q]."""
+    gap = values - baseline
+    users, queries = gap.shape
+    samples = resample([weighted_mean(gap)], users, queries, draws, seed)[0]
+    return float(np.nanmean(gap)), *interval(samples, confidence)

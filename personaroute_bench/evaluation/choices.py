@@ -1,0 +1,121 @@
+"""Choices: read from whatever a router answered, hashed, written; nothing here knows outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from personaroute_bench.benchmark import Ints, Strings
+
+INVALID = -1
+
+
+def read_answers(answers: Any, count: int, llm_ids: Strings) -> tuple[Ints, str | None]:
+    """Turn what `route` returned into indices of LLMs.
+
+    Args:
+        answers: ids, integer indices, or anything else.
+        count: number of requests.
+        llm_ids: [M] the candidates.
+
+    Returns:
+        [count] index into llm_ids, -1 where the answer is invalid; and the first problem in
+        words, None where there is none. Answers of the wrong number cannot be told apart, so
+        all of them are invalid.
+    """
+    none = np.full(count, INVALID, dtype=np.int64)
+    if isinstance(answers, (str, bytes, dict)) or not isinstance(answers, Iterable):
+        return none, f"{type(answers).__name__} instead of a sequence of answers"
+    if isinstance(answers, np.ndarray) and answers.ndim != 1:
+        return none, f"an array of shape {answers.shape} instead of ({count},)"
+    if isinstance(answers, np.ndarray) and np.issubdtype(answers.dtype, np.integer):
+        if len(answers) != count:
+            return none, f"{len(answers)} answers to {count} requests"
+        known = (answers >= 0) & (answers < len(llm_ids))
+        problem = None if known.all() else _complaint(answers[~known][0].item(), len(llm_ids))
+        return np.where(known, answers, INVALID).astype(np.int64), problem
+    items = answers.tolist() if hasattr(answers, "tolist") else answers
+    listed = list(itertools.islice(items, count + 1))
+    if len(listed) != count:
+        number = len(listed) if len(listed) < count else f"more than {count}"
+        return none, f"{number} answers to {count} requests"
+    place = {name: i for i, name in enumerate(llm_ids.tolist())}
+    problem = None
+    for i, item in enumerate(listed):
+        if isinstance(item, str):
+            found = place.get(item, INVALID)
+        elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
+            found = int(item) if 0 <= item < len(llm_ids) else INVALID
+        else:
+            found = INVALID
+        none[i] = found
+        if found == INVALID and problem is None:
+            problem = _complaint(item, len(llm_ids))
+    return none, problem
+
+
+def _complaint(answer: Any, candidates: int) -> str:
+    if isinstance(answer, str):
+        return f"{answer[:60]!r} is no candidate"
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return f"index {answer} is outside 0…{candidates - 1}"
+    return f"{repr(answer)[:60]} ({type(answer).__name__}) is neither an id nor an index"
+
+
+def choices_digest(choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids: Strings) -> str:
+    """Return the SHA-256 hex digest that commits to choices [U, Q].
+
+    Over the rows of the choices file in order, each ``user␟query␟llm␞`` in UTF-8 with the
+    separators U+001F and U+001E, llm empty where the choice is invalid: anyone can recompute it.
+    """
+    names = [*llm_ids.tolist(), ""]  # index -1 is the last
+    cells = [[f"\x1f{query}\x1f{name}\x1e" for name in names] for query in query_ids.tolist()]
+    running = hashlib.sha256()
+    for user, row in zip(user_ids.tolist(), choice.tolist(), strict=True):
+        text = "".join([user + cell[m] for cell, m in zip(cells, row, strict=True)])
+        running.update(text.encode("utf-8", "surrogatepass"))
+    return running.hexdigest()
+
+
+def write_choices(
+    path: Path, choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids: Strings
+) -> None:
+    """Write choices [U, Q] as Parquet: user_id, query_id, llm_id (null where invalid)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from personaroute_bench.files import atomic_path
+
+    U, Q = choice.shape
+    flat = choice.ravel().astype(np.int32)
+
+    def names(index: Any, ids: Strings) -> Any:
+        return pa.DictionaryArray.from_arrays(index, pa.array(ids.tolist(), pa.string()))
+
+    table = pa.table(
+        {
+            "user_id": names(pa.array(np.repeat(np.arange(U, dtype=np.int32), Q)), user_ids),
+            "query_id": names(pa.array(np.tile(np.arange(Q, dtype=np.int32), U)), query_ids),
+            "llm_id": names(pa.array(flat, mask=flat < 0), llm_ids),
+        }
+    )
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def choices_file(name: str, seed: int = 0) -> str:
+    """Return a safe file name for a router's choices: NAME.parquet, NAME-seedK.parquet for K > 0.
+
+    Everything but letters, digits and ``. _ - :`` becomes ``-`` (on Windows ``:`` too).
+    """
+    allowed = "A-Za-z0-9._-" if os.name == "nt" else "A-Za-z0-9._:-"
+    safe = re.sub(f"[^{allowed}]", "-", name).lstrip(".")[:120] or "router"
+    return f"{safe}.parquet" if seed == 0 else f"{safe}-seed{seed}.parquet"

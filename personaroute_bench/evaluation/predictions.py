@@ -1,0 +1,114 @@
+"""Choices that were made elsewhere: a file of user_id, query_id, llm_id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from personaroute_bench.errors import UsageError
+from personaroute_bench.evaluation.choices import INVALID
+
+if TYPE_CHECKING:
+    from personaroute_bench.benchmark import Ints, Strings
+
+COLUMNS = ("user_id", "query_id", "llm_id")
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+def read_predictions(
+    path: str | Path, user_ids: Strings, query_ids: Strings, llm_ids: Strings
+) -> tuple[Ints, str | None]:
+    """Read a prediction file.
+
+    Args:
+        path: Parquet, CSV (with a header) or JSONL with the columns user_id, query_id, llm_id.
+        user_ids: [U] who was to be answered.
+        query_ids: [Q] the queries of the test split.
+        llm_ids: [M] the candidates.
+
+    Returns:
+        [U, Q] index into llm_ids, -1 where the file has no row or no llm_id (an invalid choice,
+        counted and charged); and the first such problem in words, or None.
+
+    Raises:
+        UsageError: unreadable file, missing column, an unknown id or a second row for the same
+            request; rows are counted from 1, a CSV's header not counted.
+    """
+    path = Path(path)
+    table = _read(path)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise UsageError(
+            f"{path} has no column {missing[0]!r}; a prediction file has the columns "
+            f"{', '.join(COLUMNS)}, this one has {', '.join(table.column_names)}"
+        )
+    user = _positions(table["user_id"], user_ids, path, "user_id", "is no user of the data set")
+    query = _positions(table["query_id"], query_ids, path, "query_id", "is no test query")
+    llm = _positions(table["llm_id"], llm_ids, path, "llm_id", "is no candidate", nullable=True)
+    cell = user * len(query_ids) + query
+    _, first, count = np.unique(cell, return_index=True, return_counts=True)
+    if (count > 1).any():
+        seen = np.zeros(len(cell), dtype=np.bool_)
+        seen[first] = True
+        row = int(np.flatnonzero(~seen)[0])
+        raise UsageError(
+            f"{path}, row {row + 1}: a second choice for user {str(user_ids[user[row]])!r} and "
+            f"query {str(query_ids[query[row]])!r}; give one row a request"
+        )
+    choice = np.full((len(user_ids), len(query_ids)), INVALID, dtype=np.int64)
+    choice.ravel()[cell] = llm
+    gaps = np.argwhere(choice == INVALID)
+    if not len(gaps):
+        return choice, None
+    u, q = gaps[0]
+    return choice, f"no choice for user {str(user_ids[u])!r}, query {str(query_ids[q])!r}"
+
+
+def _read(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet as pq
+
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"{path}: unknown kind of prediction file; use {', '.join(SUFFIXES)}")
+    strings = pa.schema([(name, pa.string()) for name in COLUMNS])
+    try:
+        if path.suffix == ".parquet":
+            return pq.read_table(path, partitioning=None)
+        if path.suffix == ".csv":
+            # All strings, so that an id 007 stays one; an empty cell is null.
+            convert = pyarrow.csv.ConvertOptions(
+                column_types=strings, strings_can_be_null=True, null_values=[""]
+            )
+            return pyarrow.csv.read_csv(path, convert_options=convert)
+        parse = pyarrow.json.ParseOptions(
+            explicit_schema=strings, unexpected_field_behavior="ignore"
+        )
+        return pyarrow.json.read_json(path, parse_options=parse)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"cannot read the prediction file {path}: {reason}") from error
+
+
+def _positions(
+    column: Any, ids: Strings, path: Path, name: str, why: str, *, nullable: bool = False
+) -> Ints:
+    """[rows] index into ids; -1 for null where that is allowed."""
+    import pyarrow as pa
+
+    place: dict[str | None, int] = {value: i for i, value in enumerate(ids.tolist())}
+    if nullable:
+        place[None] = INVALID
+    values = column.cast(pa.string()).to_pylist()
+    positions = np.empty(len(values), dtype=np.int64)
+    for row, value in enumerate(values):
+        if value not in place:
+            raise UsageError(
+                f"{path}, row {row + 1}: {name} {value if value is None else value[:80]!r} {why}; "
+                f"known, for instance: {', '.join(ids[:3].tolist())}"
+            )
+        positions[row] = place[value]
+    return positions

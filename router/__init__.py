@@ -1,0 +1,1 @@
+"""Bundled routers, one a file; installed as `personaroute_bench.router`."""

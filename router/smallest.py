@@ -1,0 +1,40 @@
+"""Smallest: the LLM with the fewest parameters, for everybody and everything."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personaroute_bench.errors import BenchError
+from personaroute_bench.evaluation.protocol import History, Requests
+
+from .means import Doubles, first_best
+
+
+def sizes(history: History) -> Doubles:
+    """Return [M] parameters in 10^9, NaN where unknown.
+
+    Raises:
+        BenchError: no size is known at all.
+    """
+    column = history.llms["parameters"].to_pylist()
+    known = np.asarray([np.nan if size is None else size for size in column], dtype=np.float64)
+    if not np.isfinite(known).any():
+        raise BenchError("no LLM has a known size; give parameters_billion in the pool")
+    return known
+
+
+class Smallest:
+    """LLMs of unknown size are passed over; ties go to the cheaper, then to the first id."""
+
+    def fit(self, history: History) -> None:
+        """Find the LLM.
+
+        Raises:
+            BenchError: no size is known.
+        """
+        self.choice = int(first_best(-sizes(history), history.tie_order))
+
+    def route(self, requests: Requests) -> NDArray[np.int64]:
+        """Return [n] indices."""
+        return np.full(len(requests), self.choice)
