@@ -80,7 +80,8 @@ def tied_best(reward: Floats) -> Bools:
     """
     filled = np.where(np.isnan(reward), -np.inf, reward)
     best = filled.max(axis=-1, keepdims=True)
-    return (filled == best) & np.isfinite(best)
+    tied: Bools = (filled == best) & np.isfinite(best)
+    return tied
 
 
 def charge_failures(reward: Floats) -> Floats:
