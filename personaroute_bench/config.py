@@ -10,6 +10,7 @@ from typing import Any, Literal
 from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.schemas import STRATEGIES
 
+Client = Literal["aiohttp", "openai", "litellm"]
 Preset = Literal["paper", "default"]
 PRESETS: tuple[Preset, ...] = ("default", "paper")
 CostNormalisation = Literal["minmax", "log-minmax"]
@@ -17,6 +18,7 @@ CostNormalisation = Literal["minmax", "log-minmax"]
 COST_NORMALISATION: dict[Preset, CostNormalisation] = {"paper": "minmax", "default": "log-minmax"}
 
 DEFAULT_QUERIES_PER_TASK = 60
+NAMED_TASKS = ("embedded", "hub", "gym")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,10 @@ class DataConfig:
     llms: tuple[str, ...] | None = None
     """Only these LLMs of the pool."""
     tasks: str = "embedded"
-    """``embedded``, ``hub``, or the path of a file with queries."""
+    """``embedded``, ``hub``, ``gym``, or the path of a file with queries."""
     task_ids: tuple[str, ...] | None = None
     queries_per_task: int | None = None
-    """None: 60 for embedded and hub tasks, all of them for files."""
+    """None: 60 for embedded, hub and gym tasks, all of them for files."""
     limit: int | None = None
     """At most so many queries in all, spread over the tasks (for a first try)."""
     responses: str | None = None
@@ -85,7 +87,7 @@ class DataConfig:
     def sampled_per_task(self) -> int | None:
         """Queries a task after defaults; None means all."""
         if self.queries_per_task is None and self.responses is None:
-            return DEFAULT_QUERIES_PER_TASK if self.tasks in ("embedded", "hub") else None
+            return DEFAULT_QUERIES_PER_TASK if self.tasks in NAMED_TASKS else None
         return self.queries_per_task
 
     def as_json(self) -> dict[str, Any]:
@@ -109,10 +111,12 @@ class RunConfig:
     """USD that the data set may cost over all its runs."""
     ledger: Path | None = None
     """File of the ledger; None: ``ledger.sqlite`` in the data set's folder."""
-    client: str | None = None
+    client: Client | None = None
     """``aiohttp``, ``openai`` or ``litellm``; None: the fastest that the provider allows."""
     timeout_s: float = 120.0
     max_attempts: int = 6
+    backoff_s: float = 0.5
+    """Ceiling of the first wait between attempts; it doubles with each."""
     max_error_rate: float = 0.1
     allow_unknown_cost: bool = False
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +53,14 @@ def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Rep
         UsageError: a key is missing, a price unknown, the ledger in use elsewhere.
         TooManyFailures, BenchError: see `personaroute_bench.llms.engine.run_calls`.
     """
+    if plan.recorded is None:
+        return ask(folder, plan, run, report)
+    from personaroute_bench.llms.ledger import Spend
+
     queries = {query.query_id: query for query in plan.taskset.queries}
-    if plan.recorded is not None:
-        llms = {llm.id: llm for llm in plan.pool.llms}
-        table = plan.recorded.responses(plan.taskset, list(llms))
-        return Settled(list(rows_from_recorded(table, queries, llms)), spend_of(None, None))
-    return ask(folder, plan, run, report)
+    llms = {llm.id: llm for llm in plan.pool.llms}
+    table = plan.recorded.responses(plan.taskset, list(llms))
+    return Settled(list(rows_from_recorded(table, queries, llms)), Spend().as_json())
 
 
 def ask(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settled:
@@ -71,22 +73,21 @@ def ask(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settl
     check_keys(plan.pool)
     requests = requests_for(plan.taskset, plan.pool.llms, plan.data)
     with Ledger(ledger_path(folder.path, run)) as ledger:
-        with wires_for(plan, run) as wire_for:
-            summary = run_calls(
-                requests,
-                ledger,
-                wire_for=wire_for,
-                dataset_id=folder.dataset_id,
-                options=engine_options(plan.data, run),
-                on_progress=report.calls,
-            )
+        summary = run_calls(
+            requests,
+            ledger,
+            wire_for=wires_for(plan, run),
+            dataset_id=folder.dataset_id,
+            options=engine_options(plan.data, run),
+            on_progress=report.calls,
+        )
         report.close()
         replies = read_replies(requests, ledger, estimate_usage=plan.data.estimate_usage)
         rows = list(rows_from_replies(replies, queries))
         keys = [request.key() for request in requests]
         return Settled(
             rows=rows,
-            spend=spend_of(ledger, folder.dataset_id),
+            spend=ledger.spend(folder.dataset_id).as_json(),
             unsettled=len(set(keys)) - len(ledger.settled(keys)),
             stopped=summary.message if summary.stopped else None,
         )
@@ -100,6 +101,7 @@ def engine_options(data: DataConfig, run: RunConfig) -> EngineOptions:
         concurrency=run.concurrency,
         timeout_s=run.timeout_s,
         max_attempts=run.max_attempts,
+        backoff_s=run.backoff_s,
         max_cost=run.max_cost,
         max_error_rate=run.max_error_rate,
         allow_unknown_cost=run.allow_unknown_cost,
@@ -107,42 +109,19 @@ def engine_options(data: DataConfig, run: RunConfig) -> EngineOptions:
     )
 
 
-@contextmanager
-def wires_for(plan: Plan, run: RunConfig) -> Iterator[Callable[[LLM], Wire]]:
-    """Yield what gives each LLM its wire; simulated LLMs need to know the queries."""
+def wires_for(plan: Plan, run: RunConfig) -> Callable[[LLM], Wire]:
+    """Return what gives each LLM its wire; simulated LLMs need to know the queries."""
     from personaroute_bench.llms.wires import WirePool
 
     pool = WirePool(client=run.client, concurrency=run.concurrency)
-    simulated: list[Wire] = []
+
+    @functools.cache
+    def simulated() -> Wire:
+        from personaroute_bench.llms.simulated import SimulatedWire
+
+        return SimulatedWire.for_queries(plan.taskset.queries, plan.data.seed)
 
     def wire_for(llm: LLM) -> Wire:
-        if llm.provider != "simulated":
-            return pool.wire_for(llm)
-        if not simulated:
-            from personaroute_bench.llms.simulated import SimulatedWire
+        return simulated() if llm.provider == "simulated" else pool.wire_for(llm)
 
-            simulated.append(SimulatedWire.for_queries(plan.taskset.queries, plan.data.seed))
-        return simulated[0]
-
-    yield wire_for
-
-
-def spend_of(ledger: Any, dataset_id: str | None) -> dict[str, Any]:
-    """Return what a data set has cost over all its runs, as JSON values.
-
-    ``unknown_usd_at_most`` is None where not even a bound is known.
-    """
-    if ledger is None:
-        return {"calls": 0, "usd": 0.0, "unknown_calls": 0, "unknown_usd_at_most": 0.0}
-    spend = ledger.spend(dataset_id)
-    ((calls, unknown),) = ledger.query(
-        "SELECT count(*), count(CASE WHEN cost_usd IS NULL THEN 1 END) FROM attempts "
-        "WHERE dataset_id = ?",
-        (dataset_id,),
-    )
-    return {
-        "calls": calls,
-        "usd": spend.known_usd,
-        "unknown_calls": unknown,
-        "unknown_usd_at_most": None if spend.unbounded else spend.unknown_usd,
-    }
+    return wire_for

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from bench_command import Bench
 
 KEPT = (
     "PATH",
@@ -37,3 +38,8 @@ def recorded() -> Path:
     if not (RECORDED / "responses.parquet").is_file():
         pytest.skip("the recorded responses (../shared/recorded) are not on this machine")
     return RECORDED
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    return Bench(monkeypatch, capsys)

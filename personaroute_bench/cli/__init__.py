@@ -13,6 +13,7 @@ import typer
 from personaroute_bench.cli.evaluate import evaluate
 from personaroute_bench.cli.generate import generate
 from personaroute_bench.cli.ledger import ledger
+from personaroute_bench.cli.personas import app as personas
 from personaroute_bench.cli.pools import pools
 from personaroute_bench.cli.show import show
 from personaroute_bench.cli.simulate import simulate_server
@@ -37,6 +38,7 @@ app.command("show")(show)
 app.command("evaluate")(evaluate)
 app.command("ledger")(ledger)
 app.command("pools")(pools)
+app.add_typer(personas, name="personas")
 app.command("simulate-server")(simulate_server)
 
 

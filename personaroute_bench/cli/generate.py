@@ -47,7 +47,7 @@ def generate(
     ),
     llms: str | None = typer.Option(None, help="Only these LLMs of the pool, separated by commas."),
     tasks: str = typer.Option(
-        "embedded", help="embedded (no download), hub (the paper's public sets), or a file."
+        "embedded", help="embedded (no download), hub (the paper's public sets), gym, or a file."
     ),
     task_ids: str | None = typer.Option(None, help="Only these tasks, separated by commas."),
     queries_per_task: int | None = typer.Option(

@@ -53,7 +53,7 @@ class ScreenReport(Report):
         if self._printer is None:
             from personaroute_bench.llms.progress import ProgressPrinter
 
-            self._printer = ProgressPrinter().__enter__()
+            self._printer = ProgressPrinter()
         self._printer(progress)
 
     def rows(self, done: int, total: int) -> None:
@@ -66,7 +66,7 @@ class ScreenReport(Report):
     def close(self) -> None:
         """End the moving display, if there is one."""
         if self._printer is not None:
-            self._printer.__exit__(None, None, None)
+            self._printer.close()
             self._printer = None
 
     @staticmethod

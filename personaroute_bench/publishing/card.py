@@ -46,7 +46,7 @@ def card_header(plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
     if configs:
         configs[0]["default"] = True
     configs += [
-        {"config_name": name, "data_files": [{"split": "all", "path": f"{name}.parquet"}]}
+        {"config_name": name, "data_files": [{"split": "table", "path": f"{name}.parquet"}]}
         for name in ("tasks", "queries", "llms", "responses", "users")
     ]
     return {

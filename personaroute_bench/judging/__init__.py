@@ -1,0 +1,1 @@
+"""From personas and responses to choices: style ratings, judges, and how far to trust them."""
