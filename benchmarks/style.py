@@ -5,7 +5,7 @@
 Reads responses.parquet and core-pool.yaml of that folder; prints the speed of the measure, who
 wins, how much there is to personalise, how steady the choices are, and whether the personas can
 be told apart. Tastes are random and sparse: three dimensions of the twelve at ±1, the performance
-weight uniform on [0, 0.6]; with personas from personaroute_bench.users where these exist.
+weight uniform on [0, 0.6]; and then the composed personas of preset `default`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from personaroute_bench.judging.style import (
     measure_style,
     standardise_within_query,
 )
+from personaroute_bench.users.personas import compose
 
 TASKS = ("alpaca_eval", "gsm8k", "cruxeval")
 SEED = 0
@@ -59,8 +60,10 @@ def main() -> None:
     data = read(options.folder)
     ok = np.ones(data.performance.shape, dtype=bool)
     ratings = standardise_within_query(data.raw, ok)
-    tastes = {"random sparse tastes": sparse_tastes(options.users)}
-    tastes.update(personas(options.users))
+    tastes = {
+        "random sparse tastes": sparse_tastes(options.users),
+        "composed personas, labelled by archetype": personas(options.users),
+    }
     for name, (taste, weight, labels) in tastes.items():
         print(f"\n{name}, {options.users} users, noise {options.noise}")
         print(
@@ -116,22 +119,14 @@ def sparse_tastes(users: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return taste, weight, [f"u{number}" for number in range(users)]
 
 
-def personas(users: int) -> dict[str, tuple[np.ndarray, np.ndarray, list[str]]]:
-    """Composed personas with their archetypes as labels, where the package has them."""
-    try:
-        from personaroute_bench.users.personas import compose
-
-        people = [compose(number, SEED) for number in range(users)]
-    except ImportError as error:
-        print(f"no composed personas: {error}")
-        return {}
-    return {
-        "composed personas, labelled by archetype": (
-            np.array([person.taste for person in people], dtype=np.float64),
-            np.array([person.performance_weight for person in people]),
-            [person.archetype for person in people],
-        )
-    }
+def personas(users: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Composed personas with their archetypes as labels."""
+    people = [compose(number, SEED) for number in range(users)]
+    return (
+        np.array([person.taste for person in people], dtype=np.float64),
+        np.array([person.performance_weight for person in people]),
+        [str(person.archetype) for person in people],
+    )
 
 
 def show(

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from personaroute_bench.config import DataConfig
 from personaroute_bench.interactions import ResponseGrid
-from personaroute_bench.llms.types import LLM, STATUSES, ChatRequest, Provenance, Reply
+from personaroute_bench.llms.types import LLM, STATUSES, ChatRequest, Reply
 from personaroute_bench.schemas import RESPONSES
 from personaroute_bench.tasks.types import Query, TaskSet
 from personaroute_bench.users.rewards import normalise_cost
@@ -36,11 +36,6 @@ class Coverage:
         return self.statuses.get("ok", 0)
 
 
-def provenance_of(llm: LLM) -> Provenance:
-    """Return ``simulated`` for simulated LLMs, else ``live``."""
-    return "simulated" if llm.provider == "simulated" else "live"
-
-
 def requests_for(taskset: TaskSet, llms: Sequence[LLM], data: DataConfig) -> list[ChatRequest]:
     """Return one request a (query, LLM), in the order of the table."""
     return [
@@ -59,10 +54,19 @@ def requests_for(taskset: TaskSet, llms: Sequence[LLM], data: DataConfig) -> lis
 def rows_from_replies(
     replies: Iterable[tuple[ChatRequest, Reply]], queries: Mapping[str, Query]
 ) -> Iterator[dict[str, Any]]:
-    """Turn replies into rows of the table (without the normalised cost)."""
+    """Turn replies into rows of the table (without the normalised cost).
+
+    An LLM one of whose replies says that it is simulated is so throughout, failures included.
+    """
     from personaroute_bench.scoring.registry import score
 
-    for request, reply in replies:
+    answered = list(replies)
+    simulated = {
+        request.llm.id
+        for request, reply in answered
+        if reply.simulated or request.llm.provider == "simulated"
+    }
+    for request, reply in answered:
         query = queries[request.tag]
         scored = reply.status == "ok"
         yield {
@@ -79,7 +83,7 @@ def rows_from_replies(
             "requested_model": request.llm.model,
             "resolved_model": reply.resolved_model,
             "finish_reason": reply.finish_reason,
-            "provenance": provenance_of(request.llm),
+            "provenance": "simulated" if request.llm.id in simulated else "live",
             "status": reply.status,
             "error_type": reply.error_type,
             "performance": (
@@ -111,15 +115,20 @@ def rows_from_recorded(
         tokens_out = row["completion_tokens"] if reported else count_tokens(text)
         cost = row.get("cost_usd")
         if cost is None:
-            cost = cost_of(llm, prompt_tokens=tokens_in, completion_tokens=tokens_out)
-        status = row.get("status") or ("ok" if text.strip() else "empty")
-        performance = None
-        if status == "ok":
-            performance = (
-                row.get("recorded_score")
-                if is_recorded_only(query.metric)
-                else score(query.metric, text, query.ground_truth)
+            cost = cost_of(
+                llm,
+                prompt_tokens=tokens_in,
+                completion_tokens=tokens_out,
+                cached_tokens=row.get("cached_tokens") if reported else None,
             )
+        status = row.get("status") or ("ok" if text.strip() else "empty")
+        error_type, performance = row.get("error_type"), None
+        if status == "ok" and not is_recorded_only(query.metric):
+            performance = score(query.metric, text, query.ground_truth)
+        elif status == "ok":
+            performance = row.get("recorded_score")
+            if performance is None:
+                status, error_type = "error", "missing_score"
         yield {
             "query_id": query.query_id,
             "llm_id": llm.id,
@@ -127,16 +136,16 @@ def rows_from_recorded(
             "prompt_tokens": tokens_in,
             "completion_tokens": tokens_out,
             "reasoning_tokens": row.get("reasoning_tokens"),
-            "cached_tokens": None,
+            "cached_tokens": row.get("cached_tokens"),
             "usage_source": "provider" if reported else "tokenizer",
             "cost_usd": cost,
             "latency_s": row.get("latency_s"),
             "requested_model": llm.model,
-            "resolved_model": None,
+            "resolved_model": row.get("resolved_model"),
             "finish_reason": row.get("finish_reason"),
             "provenance": "recorded",
             "status": status,
-            "error_type": row.get("error_type"),
+            "error_type": error_type,
             "performance": performance,
         }
 

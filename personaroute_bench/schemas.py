@@ -132,3 +132,45 @@ INTERACTIONS = _schema(
         _field("chosen", pa.bool_(), "true for every tied best candidate"),
     ],
 )
+
+RATINGS = _schema(
+    "ratings",
+    [
+        _field("query_id", _ID, "key"),
+        _field("llm_id", _ID, "key"),
+        _field("judge", _ID, "key: embedded, or the judge LLM's id"),
+        _field("dimension", _ID, "key: one of personaroute_bench.judging.dimensions"),
+        _field("rating", pa.float32(), "null where there is none", "[0, 1]", nullable=True),
+    ],
+)
+
+JUDGMENTS = _schema(
+    "judgments",
+    [
+        _field("persona_id", _ID, "key"),
+        _field("query_id", _ID, "key"),
+        _field("judge", _ID, "key: the judge LLM's id"),
+        _field("prompt_hash", _ID, "key: SHA-256 of the prompt template"),
+        _field("mode", _ID, "key: listwise or pairwise"),
+        _field("order_id", pa.int32(), "key: 0 the first order shown, 1 the reverse"),
+        _field("repeat", pa.int32(), "key: counted from 0"),
+        _field("pair", pa.int32(), "key: number of the pair; 0 where listwise"),
+        _field("shown", pa.list_(pa.string()), "LLM ids in the order shown, under blind labels"),
+        _field("chosen", pa.list_(pa.string()), "LLM ids; several for a tie, none unless ok"),
+        _field("status", _ID, "ok, unparsed, or a status of docs/statuses.md"),
+        _field("reply", pa.string(), "verbatim"),
+        _field("cost_usd", pa.float64(), "null where unknown", "USD", nullable=True),
+    ],
+)
+
+PAIRS = _schema(
+    "pairs",
+    [
+        _field("user_id", _ID, "key"),
+        _field("query_id", _ID, "key"),
+        _field("a", _ID, "key: first LLM"),
+        _field("b", _ID, "key: second LLM"),
+        _field("outcome", _ID, "a, b or tie"),
+        _field("split", _ID, "train, validation or test"),
+    ],
+)

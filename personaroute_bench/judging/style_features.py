@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE_END = re.compile(r"[.!?](?=[\s\"')*]|\Z)|[。！？]")
 _MARKED_LINE = re.compile(r"#{1,6} |[-*+•] |\d{1,3}[.)] |\|")
 _NUMBERED_LINE = re.compile(r"[#* ]{0,8}(?:[Ss]tep )?\d{1,3}[.):]")
-_CALCULATION = re.compile(r"\d ?[=+*/×÷<>−-] ?\$?\d")
+_CALCULATION = re.compile(r"\d(?: ?[=+*/×÷<>−] ?| - )(?=\$?\d)")  # 2019-2020 is none
 _OPERATORS = "=+^<>$"
 _MATHEMATICS = re.compile("[×÷≤≥≠≈√∑∫∞π→∈∀∃]")
 _LATEX = re.compile(r"\\[A-Za-z]+|\\[\[(]|\$\$")

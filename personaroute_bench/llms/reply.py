@@ -117,6 +117,7 @@ def read_reply(request: ChatRequest, raw: RawReply, *, estimate_usage: bool = Fa
         latency_s=raw.latency_s,
         resolved_model=_label(body.get("model")),
         finish_reason=_label(choice.get("finish_reason")),
+        simulated=body.get("system_fingerprint") == "simulated",
     )
     reply = _with_usage(reply, request, read_usage(body.get("usage"), text), estimate_usage)
     error = _error_in(reply, request.llm, choice)

@@ -84,7 +84,9 @@ class ChatRequest:
         if self.response_format is not None:
             body["response_format"] = dict(self.response_format)
         body.update(self.llm.parameters)
-        return body
+        # A pool takes a field away with null, for instance max_tokens where only
+        # max_completion_tokens is understood.
+        return {name: value for name, value in body.items() if value is not None}
 
     def key(self) -> str:
         """Return the ledger key: 64 hex digits over all that can change the answer.
@@ -168,3 +170,5 @@ class Reply:
     latency_s: float | None = None
     resolved_model: str | None = None
     finish_reason: str | None = None
+    simulated: bool = False
+    """Whether the server said that no real LLM answered (``bench simulate-server``)."""

@@ -144,6 +144,11 @@ def test_possession_is_not_casual_but_contraction_is() -> None:
     assert feature("formality", "They don’t know") < feature("formality", "They do not know")
 
 
+def test_a_span_of_years_is_no_calculation() -> None:
+    assert Text("3 * 4 = 12 - 2 and 7/2, $3 +$4").calculations == 5
+    assert Text("from 2019-2020, page 3-4, 555-1234").calculations == 0
+
+
 def test_emoticons_stand_alone() -> None:
     assert Text("Hi :) and ;-) 😀 :D").emoji == 4
     assert Text("x[:d], a :param, f(a;) 1:0 ✓").emoji == 0

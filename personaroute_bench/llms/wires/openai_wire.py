@@ -16,8 +16,10 @@ from personaroute_bench.llms.wires import scrub
 if TYPE_CHECKING:
     import openai
 
-# Causes of the SDK's connection errors that mean: nothing was sent. By name, since the SDK's
-# HTTP library is another one in version 3.
+# Causes of the SDK's connection errors, by name, since its HTTP library is another one in version
+# 3. httpx-aiohttp calls every lost connection a ConnectTimeout: the aiohttp error behind it tells.
+_REFUSED = frozenset({"ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError"})
+_CUT = frozenset({"ServerDisconnectedError", "ClientOSError", "ConnectionResetError"})
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
 
 
@@ -52,10 +54,7 @@ class OpenAIWire:
             response = error.response
             status, content, headers = response.status_code, response.content, response.headers
         except openai.APIConnectionError as error:  # time-outs are among them
-            cause = type(error.__cause__).__name__
-            kind = "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
-            message = f"{self._base_url}: {cause if error.__cause__ else type(error).__name__}"
-            raise WireError(kind, message, cause not in _NEVER_SENT) from error  # type: ignore[arg-type]
+            raise _lost(error, self._base_url) from error
         except TimeoutError as error:
             raise WireError(
                 "timeout", f"no reply from {self._base_url} within {timeout_s:g} s", True
@@ -94,3 +93,22 @@ class OpenAIWire:
             http_client=http_client,
         )
         return self._client
+
+
+def _lost(error: openai.APIConnectionError, base_url: str) -> WireError:
+    """Return the error of a call without a reply, and whether it can have been billed."""
+    import openai
+
+    causes, cause = [type(error).__name__], error.__cause__
+    while cause is not None:
+        causes.append(type(cause).__name__)
+        cause = cause.__cause__
+    message = f"{base_url}: {causes[-1]}"
+    if not _REFUSED.isdisjoint(causes):
+        return WireError("connection", message, maybe_billed=False)
+    if not _CUT.isdisjoint(causes):
+        return WireError("connection", message, maybe_billed=True)
+    maybe_billed = _NEVER_SENT.isdisjoint(causes)
+    if isinstance(error, openai.APITimeoutError):
+        return WireError("timeout", message, maybe_billed)
+    return WireError("connection", message, maybe_billed)

@@ -1,0 +1,1 @@
+"""Judge prompts, versioned by hash; installed as `personaroute_bench.prompts`."""
