@@ -23,8 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from personaroute_bench.config import DataConfig
 from personaroute_bench.interactions import ResponseGrid, write_interactions
-from personaroute_bench.schemas import INTERACTIONS
+from personaroute_bench.schemas import interactions_schema
+from personaroute_bench.users.laws import make_law
 from personaroute_bench.users.populations import draw_weights, user_ids
 from personaroute_bench.users.rewards import cost_efficiency_rewards, normalise_cost, tied_best
 
@@ -40,6 +42,7 @@ def make_grid() -> ResponseGrid:
         query_ids=np.asarray([f"query-{n:05d}" for n in range(QUERIES)]),
         llm_ids=np.asarray([f"family/llm-{n}" for n in range(LLMS)]),
         split=np.asarray((["train"] * 7 + ["validation"] + ["test"] * 2) * (QUERIES // 10)),
+        ok=np.ones_like(performance, bool),
         performance=performance,
         cost_usd=cost_usd,
         cost=normalise_cost(cost_usd, np.ones_like(cost_usd, bool), task, "log-minmax"),
@@ -48,13 +51,10 @@ def make_grid() -> ResponseGrid:
 
 def write_ours(users: int, folder: Path) -> float:
     grid = make_grid()
-    alpha, beta = draw_weights("default", 0, 0, users)
+    law = make_law("multi_cost_efficiency", DataConfig(users=users), grid, None)
     names = np.asarray(user_ids(0, users))
     start = time.perf_counter()
-    write_interactions(
-        folder / "interactions", grid, names,
-        lambda a, b: cost_efficiency_rewards(grid.performance, grid.cost, alpha[a:b], beta[a:b]),
-    )  # fmt: skip
+    write_interactions(folder / "interactions", grid, names, law)
     return time.perf_counter() - start
 
 
@@ -76,7 +76,10 @@ def write_straight(users: int, folder: Path) -> float:
         reward.ravel(),
         tied_best(reward).ravel(),
     ]
-    table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=INTERACTIONS)
+    table = pa.Table.from_arrays(
+        [pa.array(column) for column in columns],
+        schema=interactions_schema("multi_cost_efficiency"),
+    )
     start = time.perf_counter()
     pq.write_table(table, folder / "straight.parquet", compression="zstd")
     return time.perf_counter() - start

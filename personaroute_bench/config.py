@@ -12,6 +12,8 @@ from personaroute_bench.schemas import STRATEGIES
 
 Client = Literal["aiohttp", "openai", "litellm"]
 Preset = Literal["paper", "default"]
+Judge = Literal["embedded", "rubric", "direct"]
+JUDGES: tuple[Judge, ...] = ("embedded", "rubric", "direct")
 PRESETS: tuple[Preset, ...] = ("default", "paper")
 CostNormalisation = Literal["minmax", "log-minmax"]
 # The paper's recipe uses min-max; see "Rewards" in docs/design.md for why it is not the default.
@@ -51,6 +53,17 @@ class DataConfig:
     max_tokens: int = 1024
     estimate_usage: bool = False
     """Count tokens offline where a provider reports no usage, instead of an error status."""
+    personas: str | None = None
+    """Path of a file of personas; None: the bundled ones."""
+    judge: Judge = "embedded"
+    judge_llms: tuple[str, ...] = ()
+    """Ids of the judge LLMs, for ``rubric`` and ``direct``."""
+    judge_pool: str | None = None
+    """Pool that holds the judge LLMs; None: the candidates' own."""
+    repeats: int = 1
+    both_orders: bool = False
+    audit: int = 0
+    """(persona, query) pairs that a direct judge is asked for too, beside ``rubric``."""
 
     def __post_init__(self) -> None:
         _at_least(self.users, 1, "--users")
@@ -67,6 +80,15 @@ class DataConfig:
             raise UsageError(
                 f"unknown --preset {self.preset!r}{did_you_mean(self.preset, PRESETS)}"
             )
+        if self.judge not in JUDGES:
+            raise UsageError(f"unknown --judge {self.judge!r}{did_you_mean(self.judge, JUDGES)}")
+        if (self.judge == "embedded") != (not self.judge_llms):
+            raise UsageError(
+                f"--judge {self.judge} got --judge-llm {list(self.judge_llms)}; a direct or rubric "
+                "judge needs one (give --judge-llm ID), the embedded one takes none"
+            )
+        _at_least(self.repeats, 1, "--repeats")
+        _at_least(self.audit, 0, "--audit")
         for strategy in self.strategies:
             if strategy not in STRATEGIES:
                 raise UsageError(
@@ -77,6 +99,18 @@ class DataConfig:
                 f"--responses {self.responses} brings its own tasks and queries; leave out --tasks "
                 f"(got {self.tasks!r})"
             )
+
+    @property
+    def judging(self) -> dict[str, Any]:
+        """What decides the ratings and choices of the strategies that have to do with style."""
+        return {
+            "judge": self.judge,
+            "judge_llms": list(self.judge_llms),
+            "judge_pool": self.judge_pool,
+            "repeats": self.repeats,
+            "both_orders": self.both_orders,
+            "audit": self.audit,
+        }
 
     @property
     def cost_normalisation(self) -> CostNormalisation:

@@ -19,17 +19,19 @@ import pyarrow.parquet as pq
 
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.errors import UsageError
-from personaroute_bench.files import atomic_path, read_json, sha256_file, write_json
+from personaroute_bench.files import read_json, sha256_file, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder
-from personaroute_bench.interactions import RewardOf, write_interactions
+from personaroute_bench.interactions import ResponseGrid, write_interactions
+from personaroute_bench.judge import judge_facts, make_style
 from personaroute_bench.manifest import build_manifest
 from personaroute_bench.plan import Plan, make_plan
 from personaroute_bench.report import Report
 from personaroute_bench.responses import build_table, coverage_of, grid_of
-from personaroute_bench.schemas import LLMS, TASKS, queries_schema
+from personaroute_bench.schemas import LLMS, STRATEGIES, TASKS, queries_schema
 from personaroute_bench.settle import settle_responses
-from personaroute_bench.users.populations import draw_weights, user_ids, users_table
-from personaroute_bench.users.rewards import cost_efficiency_rewards
+from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, make_law
+from personaroute_bench.users.personas import PersonaSource
+from personaroute_bench.users.populations import user_ids, users_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,12 @@ def generate(
         before = folder.is_whole()
         write_queries(folder, plan)
         responses = make_responses(folder, plan, run, report)
-        write_users(folder, data)
-        for strategy in data.strategies:
-            write_strategy(folder, plan, responses, strategy, report)
+        strategies = strategies_of(folder, data)
+        write_users(folder, data, strategies, plan.personas)
+        grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
+        style = make_style(folder, plan, run, responses, strategies, report)
+        for strategy in strategies:
+            write_strategy(folder, plan, grid, strategy, style, report)
         if before and folder.is_whole():
             return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
         report.stage("manifest")
@@ -165,19 +170,41 @@ def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Repor
     return table
 
 
-def write_users(folder: DataFolder, data: DataConfig) -> None:
+def strategies_of(folder: DataFolder, data: DataConfig) -> tuple[str, ...]:
+    """Return the strategies asked for and those that the folder holds already.
+
+    All are kept in step: more users, or other responses, concern every one of them.
+    """
+    held = tuple(name for name in STRATEGIES if folder.result(f"interactions/{name}"))
+    return tuple(name for name in STRATEGIES if name in {*held, *data.strategies})
+
+
+def write_users(
+    folder: DataFolder, data: DataConfig, strategies: tuple[str, ...], personas: PersonaSource
+) -> None:
     """Write `users`."""
-    inputs = {"preset": data.preset, "seed": data.seed, "count": data.users}
+    inputs = {
+        "preset": data.preset,
+        "seed": data.seed,
+        "count": data.users,
+        "strategies": list(strategies),
+        "personas": personas.fingerprint(),
+    }
     path = folder.path / "users.parquet"
     if folder.is_done("users", inputs, path):
         return
     folder.begin_change()
-    write_table(path, users_table(data.preset, data.seed, data.users))
+    write_table(path, users_table(data.preset, data.seed, data.users, strategies, personas))
     folder.mark_done("users", inputs, {"count": data.users})
 
 
 def write_strategy(
-    folder: DataFolder, plan: Plan, responses: pa.Table, strategy: str, report: Report
+    folder: DataFolder,
+    plan: Plan,
+    grid: ResponseGrid,
+    strategy: str,
+    style: Style | None,
+    report: Report,
 ) -> None:
     """Write ``interactions/STRATEGY/SPLIT`` and note the headroom."""
     data = plan.data
@@ -185,6 +212,7 @@ def write_strategy(
         "responses": sha256_file(folder.path / "responses.parquet"),
         "users": sha256_file(folder.path / "users.parquet"),
         "strategy": strategy,
+        "style": style.fingerprint if style is not None and strategy in STYLE_STRATEGIES else None,
     }
     target = folder.path / "interactions" / strategy
     stage = f"interactions/{strategy}"
@@ -192,26 +220,17 @@ def write_strategy(
         return
     report.stage("interactions", strategy)
     folder.begin_change()
-    grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
     counts, headroom = write_interactions(
         target,
         grid,
         np.asarray(user_ids(0, data.users)),
-        reward_law(strategy, data, grid.performance, grid.cost),
+        make_law(strategy, data, grid, style),
         on_progress=report.rows,
     )
-    folder.mark_done(stage, inputs, {"rows": counts, "headroom": headroom.as_json()})
-
-
-def reward_law(strategy: str, data: DataConfig, performance: Any, cost: Any) -> RewardOf:
-    """Return the function from a block of users to their rewards [u, Q, M]."""
-    assert strategy == "multi_cost_efficiency", strategy
-
-    def rewards(start: int, stop: int) -> Any:
-        alpha, beta = draw_weights(data.preset, data.seed, start, stop)
-        return cost_efficiency_rewards(performance, cost, alpha, beta)
-
-    return rewards
+    result = {"rows": counts, "headroom": headroom.as_json()}
+    if strategy == "llm_judge" and style is not None:
+        result["judge"] = judge_facts(plan, grid, style, report)
+    folder.mark_done(stage, inputs, result)
 
 
 def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any]:
@@ -220,9 +239,7 @@ def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any
 
     coverage = coverage_of(responses, plan.pool.llms)
     strategies = {
-        path.name: folder.result(f"interactions/{path.name}")
-        for path in sorted((folder.path / "interactions").iterdir())
-        if not path.name.startswith(".")
+        name: folder.result(f"interactions/{name}") for name in strategies_of(folder, plan.data)
     }
     provenance = sorted(set(responses["provenance"].combine_chunks().dictionary.to_pylist()))
     facts = {
@@ -251,9 +268,3 @@ def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any
     )
     write_json(folder.path / MANIFEST, manifest)
     return manifest
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write one Parquet file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")

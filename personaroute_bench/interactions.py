@@ -7,19 +7,21 @@ group, so that memory does not grow with the number of users.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from personaroute_bench.benchmark import Ints, Strings
 from personaroute_bench.files import disk_error
 from personaroute_bench.headroom import Headroom, HeadroomMeter
-from personaroute_bench.schemas import INTERACTIONS, SPLITS
+from personaroute_bench.schemas import SPLITS, interactions_schema
 from personaroute_bench.users.rewards import Bools, Doubles, Floats, tied_best
 
 # About so many rows a row group (a block of users over all splits) and a file; measured in
@@ -36,25 +38,39 @@ class ResponseGrid:
     llm_ids: Strings
     split: Strings
     """[Q] train, validation or test."""
+    ok: Bools
+    """[Q, M] true where the response's status is ok."""
     performance: Floats
     cost_usd: Doubles
     cost: Floats
 
-    @property
-    def usable(self) -> Bools:
-        """[Q, M] true where a response has a reward."""
-        return ~(np.isnan(self.performance) | np.isnan(self.cost))
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a strategy says of a block of users."""
+
+    reward: Floats
+    """[u, Q, M]; NaN where there is none."""
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """The strategy's own columns: name to [u, Q, M], or [u, Q] where all LLMs share it."""
 
 
-RewardOf = Callable[[int, int], Floats]
-"""(start, stop) of users to their rewards [u, Q, M], NaN where there is none."""
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How a strategy makes rewards."""
+
+    strategy: str
+    usable: Bools
+    """[Q, M] true where a response has a reward for everybody who took a choice."""
+    block: Callable[[int, int], Block]
+    """(start, stop) of users to what they think."""
 
 
 def write_interactions(
     folder: Path,
     grid: ResponseGrid,
     user_ids: Strings,
-    rewards: RewardOf,
+    law: Law,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, int], Headroom]:
@@ -67,7 +83,7 @@ def write_interactions(
         folder: ``DIR/interactions/STRATEGY``.
         grid: responses.
         user_ids: [U].
-        rewards: see `RewardOf`.
+        law: the strategy.
         on_progress: called with rows written and rows in all.
 
     Returns:
@@ -79,7 +95,7 @@ def write_interactions(
     aside = folder.with_name(f".{folder.name}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        counts, headroom = _write_blocks(aside, grid, user_ids, rewards, on_progress)
+        counts, headroom = _write_blocks(aside, grid, user_ids, law, on_progress)
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
     except OSError as error:
@@ -93,26 +109,30 @@ def _write_blocks(
     folder: Path,
     grid: ResponseGrid,
     user_ids: Strings,
-    rewards: RewardOf,
+    law: Law,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, int], Headroom]:
     rows_per_user = grid.performance.size
     total = rows_per_user * len(user_ids)
     meter = HeadroomMeter(
-        grid.llm_ids.tolist(), grid.usable, grid.split == "train", grid.split == "test"
+        grid.llm_ids.tolist(), law.usable, grid.split == "train", grid.split == "test"
     )
     counts = dict.fromkeys(SPLITS, 0)
     with ExitStack() as stack:
         splits = {
-            name: stack.enter_context(_SplitWriter(folder / name, grid, grid.split == name))
+            name: stack.enter_context(
+                _SplitWriter(
+                    folder / name, grid, grid.split == name, interactions_schema(law.strategy)
+                )
+            )
             for name in SPLITS
         }
         for start, stop in user_blocks(len(user_ids), rows_per_user):
-            reward = rewards(start, stop)
-            chosen = tied_best(reward)
-            meter.add(reward, chosen)
+            block = law.block(start, stop)
+            chosen = tied_best(block.reward)
+            meter.add(block.reward, chosen)
             for name, writer in splits.items():
-                counts[name] += writer.write(user_ids[start:stop], reward, chosen)
+                counts[name] += writer.write(user_ids[start:stop], block, chosen)
             if on_progress is not None:
                 on_progress(stop * rows_per_user, total)
     return counts, meter.result()
@@ -128,9 +148,10 @@ def user_blocks(users: int, rows_per_user: int) -> Iterator[tuple[int, int]]:
 class _SplitWriter:
     """Writes one split; what does not depend on the user is prepared once a block size."""
 
-    def __init__(self, folder: Path, grid: ResponseGrid, queries: Bools) -> None:
+    def __init__(self, folder: Path, grid: ResponseGrid, queries: Bools, schema: pa.Schema) -> None:
         self.folder = folder
         self.grid = grid
+        self.schema = schema
         self.queries: Ints = np.flatnonzero(queries)
         self.writer: pq.ParquetWriter | None = None
         self.rows_in_file = 0
@@ -145,12 +166,12 @@ class _SplitWriter:
         if self.writer is not None:
             self.writer.close()
 
-    def write(self, user_ids: Strings, reward: Floats, chosen: Bools) -> int:
+    def write(self, user_ids: Strings, block: Block, chosen: Bools) -> int:
         """Write one block of users as one row group; return its rows."""
         users, cells = len(user_ids), self.queries.size * self.grid.llm_ids.size
         query, llm, performance, cost_usd, cost = self._columns(users)
         user_code = np.repeat(np.arange(users, dtype=np.int32), cells)
-        mine = reward[:, self.queries].reshape(-1)
+        mine = block.reward[:, self.queries].reshape(-1)
         table = pa.Table.from_arrays(
             [
                 pa.DictionaryArray.from_arrays(user_code, pa.array(user_ids.tolist())),
@@ -161,8 +182,9 @@ class _SplitWriter:
                 cost,
                 pa.array(mine, mask=np.isnan(mine)),
                 pa.array(chosen[:, self.queries].reshape(-1)),
+                *(self._own(values) for values in block.columns.values()),
             ],
-            schema=INTERACTIONS,
+            schema=self.schema,
         )
         self._writer(table.num_rows).write_table(table, row_group_size=table.num_rows)
         return int(table.num_rows)
@@ -174,18 +196,29 @@ class _SplitWriter:
         if self.writer is None:
             self.writer = pq.ParquetWriter(
                 self.folder / f"{self.files:05d}.parquet",
-                INTERACTIONS,
+                self.schema,
                 compression="zstd",
                 # Rewards differ for every user: a dictionary only costs time and space there.
                 use_dictionary=[
-                    name for name in INTERACTIONS.names if name not in ("reward", "chosen")
+                    name for name in self.schema.names if name not in ("reward", "chosen", "style")
                 ],
-                column_encoding={"reward": "BYTE_STREAM_SPLIT"},
+                column_encoding={
+                    name: "BYTE_STREAM_SPLIT"
+                    for name in self.schema.names
+                    if name in ("reward", "style")
+                },
             )
             self.files += 1
             self.rows_in_file = 0
         self.rows_in_file += rows
         return self.writer
+
+    def _own(self, values: NDArray[Any]) -> pa.Array:
+        """Flatten a column of the strategy's own, [u, Q, M] or [u, Q]."""
+        mine = values[:, self.queries]
+        if mine.ndim == 2:
+            mine = np.repeat(mine, self.grid.llm_ids.size, axis=1)
+        return pa.array(mine.reshape(-1))
 
     def _columns(self, users: int) -> list[pa.Array]:
         if self.tiled[0] != users:

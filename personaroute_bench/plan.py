@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personaroute_bench.config import DataConfig, RunConfig
@@ -18,6 +19,7 @@ from personaroute_bench.tasks.types import Query, TaskSet, TaskSource
 if TYPE_CHECKING:
     from personaroute_bench.embeddings import Embedder
     from personaroute_bench.tasks.recorded import RecordedResponses
+    from personaroute_bench.users.personas import PersonaSource
 
 # Raise it when scoring or the simulated LLMs give other rows for the same configuration.
 GENERATION_VERSION = 1
@@ -33,6 +35,8 @@ class Plan:
     split: list[str]
     """[Q] split of each query."""
     embedder: Embedder
+    personas: PersonaSource
+    """Who the users of the strategies with style are."""
     recorded: RecordedResponses | None
     """Where the responses come from if they exist already."""
     defining: dict[str, Any]
@@ -77,7 +81,18 @@ def make_plan(data: DataConfig, run: RunConfig, report: Report) -> Plan:
         "preset": data.preset,
         "sampling": None if recorded is not None else request_fingerprint(data),
     }
-    return Plan(data, taskset, pool, split, embedder, recorded, defining)
+    return Plan(data, taskset, pool, split, embedder, open_personas(data), recorded, defining)
+
+
+def open_personas(data: DataConfig) -> PersonaSource:
+    """Return the bundled personas or those of a file.
+
+    Raises:
+        UsageError: the file is not a good one.
+    """
+    from personaroute_bench.users.persona_files import bundled_personas, load_personas
+
+    return bundled_personas() if data.personas is None else load_personas(Path(data.personas))
 
 
 def pool_name(data: DataConfig) -> str:

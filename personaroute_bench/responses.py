@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from personaroute_bench.config import DataConfig
 from personaroute_bench.interactions import ResponseGrid
@@ -185,6 +186,7 @@ def grid_of(
         query_ids=np.asarray([query.query_id for query in taskset.queries]),
         llm_ids=np.asarray([llm.id for llm in llms]),
         split=np.asarray(split),
+        ok=pc.equal(table["status"].cast(pa.string()), "ok").to_numpy().reshape(shape),
         performance=dense("performance", np.float32),
         cost_usd=dense("cost_usd", np.float64),
         cost=dense("cost", np.float32),

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from personaroute_bench.judging.dimensions import NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCHEMA_VERSION = 1
+DRIFT_SEGMENTS = 5
 SPLITS = ("train", "validation", "test")
-STRATEGIES = ("multi_cost_efficiency",)
+STRATEGIES = ("multi_cost_efficiency", "llm_judge", "mixed", "drift")
 
 _ID = pa.dictionary(pa.int32(), pa.string())
 
@@ -113,25 +116,64 @@ USERS = _schema(
     [
         _field("user_id", pa.string(), "key"),
         _field("population", pa.string(), "law the weights are drawn from"),
-        _field("performance_weight", pa.float64(), "α of the reward", "[0, 1]"),
-        _field("cost_weight", pa.float64(), "β of the reward", "[0, 1]"),
         _field("cohort", pa.string(), "known or new"),
+        _field("performance_weight", pa.float64(), "multi_cost_efficiency: α", "[0, 1]"),
+        _field("cost_weight", pa.float64(), "multi_cost_efficiency: β", "[0, 1]"),
+        # Null unless the data set has a strategy that needs them.
+        _field("persona_id", pa.string(), "who the user is", nullable=True),
+        _field("persona", pa.string(), "readable as a system prompt", nullable=True),
+        _field("archetype", pa.string(), "kind of person", nullable=True),
+        _field(
+            "taste",
+            pa.list_(pa.float32(), len(NAMES)),
+            "weights on personaroute_bench.judging.dimensions, in their order",
+            "[-1, 1]",
+            nullable=True,
+        ),
+        _field(
+            "style_performance_weight",
+            pa.float64(),
+            "llm_judge: how much right answers matter beside style",
+            "[0, 1]",
+            nullable=True,
+        ),
+        _field("mixed_performance_weight", pa.float64(), "mixed: α", "[0, 1]", nullable=True),
+        _field("mixed_cost_weight", pa.float64(), "mixed: β", "[0, 1]", nullable=True),
+        _field("mixed_style_weight", pa.float64(), "mixed: γ", "[0, 1]", nullable=True),
+        _field("drift_kind", pa.string(), "gradual, sudden or recurring", nullable=True),
+        _field(
+            "drift_performance_weights",
+            pa.list_(pa.float64(), DRIFT_SEGMENTS),
+            "drift: α of each segment of time; β = 1 - α",
+            "[0, 1]",
+            nullable=True,
+        ),
     ],
 )
 
-INTERACTIONS = _schema(
-    "interactions",
-    [
-        _field("user_id", _ID, "key"),
-        _field("query_id", _ID, "key"),
-        _field("llm_id", _ID, "key"),
-        _field("performance", pa.float32(), "task metric; null unless ok", "[0, 1]", nullable=True),
-        _field("cost_usd", pa.float64(), "of the response", "USD", nullable=True),
-        _field("cost", pa.float32(), "normalised within task", "[0, 1]", nullable=True),
-        _field("reward", pa.float32(), "of this user; null unless ok", nullable=True),
-        _field("chosen", pa.bool_(), "true for every tied best candidate"),
+_INTERACTIONS = [
+    _field("user_id", _ID, "key"),
+    _field("query_id", _ID, "key"),
+    _field("llm_id", _ID, "key"),
+    _field("performance", pa.float32(), "task metric; null unless ok", "[0, 1]", nullable=True),
+    _field("cost_usd", pa.float64(), "of the response", "USD", nullable=True),
+    _field("cost", pa.float32(), "normalised within task", "[0, 1]", nullable=True),
+    _field("reward", pa.float32(), "of this user; null unless ok", nullable=True),
+    _field("chosen", pa.bool_(), "true for every tied best candidate"),
+]
+_MORE_INTERACTIONS = {
+    "mixed": [_field("style", pa.float32(), "how much the user likes its manner; 0 is average")],
+    "drift": [
+        _field("time", pa.int32(), "place of the query in the user's life, from 0"),
+        _field("segment", pa.int8(), "segment of time, from 0"),
     ],
-)
+}
+
+
+def interactions_schema(strategy: str) -> pa.Schema:
+    """Return the schema of ``interactions/STRATEGY``; some strategies have columns of their own."""
+    return _schema("interactions", [*_INTERACTIONS, *_MORE_INTERACTIONS.get(strategy, [])])
+
 
 RATINGS = _schema(
     "ratings",

@@ -8,12 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from personaroute_bench import interactions
+from personaroute_bench.config import DataConfig
 from personaroute_bench.errors import BenchError
 from personaroute_bench.headroom import HeadroomMeter
-from personaroute_bench.interactions import ResponseGrid, user_blocks, write_interactions
-from personaroute_bench.schemas import INTERACTIONS
-from personaroute_bench.users.populations import draw_weights, user_ids
-from personaroute_bench.users.rewards import cost_efficiency_rewards, tied_best
+from personaroute_bench.interactions import (
+    Block,
+    Law,
+    ResponseGrid,
+    user_blocks,
+    write_interactions,
+)
+from personaroute_bench.schemas import interactions_schema
+from personaroute_bench.users.laws import make_law
+from personaroute_bench.users.populations import user_ids
+from personaroute_bench.users.rewards import tied_best
 
 QUERIES, LLMS, USERS = 10, 3, 7
 
@@ -25,6 +33,7 @@ def grid() -> ResponseGrid:
     performance[2, 1] = np.nan
     cost = np.where(np.isnan(performance), np.nan, rng.random((QUERIES, LLMS))).astype(np.float32)
     return ResponseGrid(
+        ok=~np.isnan(performance),
         query_ids=np.array([f"q{i}" for i in range(QUERIES)]),
         llm_ids=np.array(["a", "b", "c"]),
         split=np.array(["train"] * 6 + ["validation"] * 2 + ["test"] * 2),
@@ -34,12 +43,8 @@ def grid() -> ResponseGrid:
     )
 
 
-def rewards_of(grid: ResponseGrid) -> interactions.RewardOf:
-    def rewards(start: int, stop: int) -> np.ndarray:
-        alpha, beta = draw_weights("default", 0, start, stop)
-        return cost_efficiency_rewards(grid.performance, grid.cost, alpha, beta)
-
-    return rewards
+def law_of(grid: ResponseGrid) -> Law:
+    return make_law("multi_cost_efficiency", DataConfig(), grid, None)
 
 
 @pytest.mark.parametrize("block", [1, 60, 1_000_000])
@@ -49,13 +54,15 @@ def test_rows_are_the_rewards_whatever_the_block(
     monkeypatch.setattr(interactions, "ROWS_PER_BLOCK", block)
     monkeypatch.setattr(interactions, "ROWS_PER_FILE", 50)
     users = np.asarray(user_ids(0, USERS))
-    counts, headroom = write_interactions(tmp_path / "s", grid, users, rewards_of(grid))
+    counts, headroom = write_interactions(tmp_path / "s", grid, users, law_of(grid))
     assert counts == {"train": 126, "validation": 42, "test": 42}
-    expected = rewards_of(grid)(0, USERS)
+    expected = law_of(grid).block(0, USERS).reward
     for split in counts:
         files = sorted((tmp_path / "s" / split).glob("*.parquet"))
         table = pq.read_table(tmp_path / "s" / split)
-        assert pq.read_schema(files[0]).equals(INTERACTIONS, check_metadata=False)
+        assert pq.read_schema(files[0]).equals(
+            interactions_schema("multi_cost_efficiency"), check_metadata=False
+        )
         mine = np.flatnonzero(grid.split == split)
         want = expected[:, mine]
         assert table["reward"].to_numpy() == pytest.approx(want.ravel(), nan_ok=True)
@@ -70,11 +77,12 @@ def test_rows_are_the_rewards_whatever_the_block(
 
 
 def test_no_half_written_folder_is_left(grid: ResponseGrid, tmp_path: Path) -> None:
-    def rewards(start: int, stop: int) -> np.ndarray:
+    def block(start: int, stop: int) -> Block:
         raise OSError(28, "No space left on device")
 
+    law = Law("multi_cost_efficiency", grid.ok, block)
     with pytest.raises(BenchError, match="No space left on device"):
-        write_interactions(tmp_path / "s", grid, np.asarray(user_ids(0, USERS)), rewards)
+        write_interactions(tmp_path / "s", grid, np.asarray(user_ids(0, USERS)), law)
     assert list(tmp_path.iterdir()) == []
 
 

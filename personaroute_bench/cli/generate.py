@@ -27,6 +27,14 @@ class ClientName(StrEnum):
     litellm = "litellm"
 
 
+class JudgeName(StrEnum):
+    """Kinds of judges."""
+
+    embedded = "embedded"
+    rubric = "rubric"
+    direct = "direct"
+
+
 def generate(
     users: int = typer.Option(1000, help="Number of simulated users."),
     out: Path = typer.Option(
@@ -34,7 +42,9 @@ def generate(
     ),
     seed: int = typer.Option(0, help="Same seed and options, same rows."),
     strategy: list[str] = typer.Option(
-        ["multi_cost_efficiency"], help="How users are simulated; repeatable, or 'all'."
+        ["multi_cost_efficiency"],
+        help="How users are simulated: multi_cost_efficiency, llm_judge (personas with taste), "
+        "mixed, drift; repeatable, or 'all'.",
     ),
     preset: PresetName = typer.Option(
         PresetName.default,
@@ -90,6 +100,27 @@ def generate(
     embedder: str = typer.Option(
         "hashing", help="hashing (no download), sentence-transformers:MODEL, or endpoint:MODEL."
     ),
+    personas: str | None = typer.Option(
+        None, help="Your own personas (see: bench personas validate FILE). Default: the bundled."
+    ),
+    judge: JudgeName = typer.Option(
+        JudgeName.embedded,
+        help="Who tells style: embedded measures the text itself, rubric has an LLM rate each "
+        "response once, direct has it choose in each persona's place.",
+    ),
+    judge_llm: list[str] = typer.Option(
+        [], help="LLM that judges, by its id; repeatable. For rubric and direct."
+    ),
+    judge_pool: str | None = typer.Option(
+        None, help="Pool in which the judge LLMs are. Default: the candidates' pool."
+    ),
+    repeats: int = typer.Option(1, help="Ask each judgment so many times."),
+    both_orders: bool = typer.Option(
+        False, "--both-orders", help="Show the answers in the reverse order too."
+    ),
+    audit: int = typer.Option(
+        0, help="With rubric: ask directly too, for so many (persona, query) pairs, and compare."
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the result."),
     as_json: bool = typer.Option(False, "--json", help="Print the manifest's facts as JSON."),
 ) -> None:
@@ -126,6 +157,13 @@ def generate(
         temperature=temperature,
         max_tokens=max_tokens,
         estimate_usage=estimate_usage,
+        personas=personas,
+        judge=judge.value,
+        judge_llms=tuple(dict.fromkeys(judge_llm)),
+        judge_pool=judge_pool,
+        repeats=repeats,
+        both_orders=both_orders,
+        audit=audit,
     )
     run = RunConfig(
         concurrency=concurrency,

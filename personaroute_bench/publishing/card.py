@@ -25,13 +25,13 @@ PROVENANCE_TEXT = {
 
 def write_card(folder: Path, plan: Plan, facts: Mapping[str, Any]) -> None:
     """Write ``README.md`` into the data set's folder."""
-    header = yaml.safe_dump(card_header(plan, facts), sort_keys=False, allow_unicode=True)
+    header = yaml.safe_dump(card_header(folder, facts), sort_keys=False, allow_unicode=True)
     text = f"---\n{header}---\n\n{card_body(plan, facts)}"
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def card_header(plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
+def card_header(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the card's YAML: one config a strategy, then the tables."""
     configs: list[dict[str, Any]] = [
         {
@@ -47,7 +47,8 @@ def card_header(plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
         configs[0]["default"] = True
     configs += [
         {"config_name": name, "data_files": [{"split": "table", "path": f"{name}.parquet"}]}
-        for name in ("tasks", "queries", "llms", "responses", "users")
+        for name in ("tasks", "queries", "llms", "responses", "users", "ratings", "judgments")
+        if (folder / f"{name}.parquet").is_file()
     ]
     return {
         "pretty_name": "PersonaRoute-Bench data",

@@ -7,6 +7,9 @@ own number only, so the first 1,000 of 2,000 users are the 1,000 users.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -14,6 +17,11 @@ from numpy.typing import NDArray
 from personaroute_bench.config import Preset
 from personaroute_bench.hashing import index_uniform
 from personaroute_bench.schemas import USERS
+from personaroute_bench.users.drift import KINDS, drift_kinds, drift_weights
+
+if TYPE_CHECKING:
+    from personaroute_bench.users.persona_types import Persona
+    from personaroute_bench.users.personas import PersonaSource
 
 PAPER_ALPHAS = np.round(np.arange(2, 11) / 10, 1)
 
@@ -49,16 +57,56 @@ def draw_weights(
     return alpha, 1.0 - alpha
 
 
-def users_table(preset: Preset, seed: int, count: int) -> pa.Table:
-    """Return the `users` table of ``count`` users."""
+def users_table(
+    preset: Preset,
+    seed: int,
+    count: int,
+    strategies: Sequence[str] = ("multi_cost_efficiency",),
+    personas: PersonaSource | None = None,
+) -> pa.Table:
+    """Return the `users` table of ``count`` users.
+
+    Args:
+        preset: law of α, and of the personas.
+        seed: the data set's seed.
+        count: number of users.
+        strategies: columns that none of them needs are null.
+        personas: needed where a strategy has to do with style.
+    """
     alpha, beta = draw_weights(preset, seed, 0, count)
-    return pa.table(
-        {
-            "user_id": pa.array(user_ids(0, count)),
-            "population": pa.repeat(pa.scalar(preset), count),
-            "performance_weight": alpha,
-            "cost_weight": beta,
-            "cohort": pa.repeat(pa.scalar("known"), count),
-        },
-        schema=USERS,
-    )
+    columns: dict[str, Any] = {
+        "user_id": pa.array(user_ids(0, count)),
+        "population": pa.repeat(pa.scalar(preset), count),
+        "cohort": pa.repeat(pa.scalar("known"), count),
+        "performance_weight": alpha,
+        "cost_weight": beta,
+    }
+    if personas is not None and {"llm_judge", "mixed"} & set(strategies):
+        columns |= _persona_columns(personas.compose(preset, seed, 0, count))
+    if "mixed" in strategies:
+        from personaroute_bench.users.laws import mixed_weights
+
+        names = ("mixed_performance_weight", "mixed_cost_weight", "mixed_style_weight")
+        columns |= dict(zip(names, mixed_weights(seed, 0, count), strict=True))
+    if "drift" in strategies:
+        weights = drift_weights(seed, 0, count)
+        columns["drift_kind"] = pa.array([KINDS[kind] for kind in drift_kinds(seed, 0, count)])
+        columns["drift_performance_weights"] = pa.FixedSizeListArray.from_arrays(
+            pa.array(weights.reshape(-1)), weights.shape[1]
+        )
+    for field in USERS:
+        columns.setdefault(field.name, pa.nulls(count, field.type))
+    return pa.table({name: columns[name] for name in USERS.names}, schema=USERS)
+
+
+def _persona_columns(people: Sequence[Persona]) -> dict[str, Any]:
+    kind = USERS.field("taste").type
+    return {
+        "persona_id": pa.array([person.persona_id for person in people]),
+        "persona": pa.array([person.text for person in people]),
+        "archetype": pa.array([person.archetype for person in people], pa.string()),
+        "taste": pa.array([person.taste for person in people], kind),
+        "style_performance_weight": pa.array(
+            [person.performance_weight for person in people], pa.float64()
+        ),
+    }
