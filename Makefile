@@ -30,7 +30,7 @@ evaluate: generate  ## ... and evaluate the bundled routers on it
 	$(BIN)/bench evaluate $(OUT)
 
 test: $(VENV)/.dev  ## set up, then run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .
