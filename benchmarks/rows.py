@@ -42,6 +42,7 @@ def make_grid() -> ResponseGrid:
         query_ids=np.asarray([f"query-{n:05d}" for n in range(QUERIES)]),
         llm_ids=np.asarray([f"family/llm-{n}" for n in range(LLMS)]),
         split=np.asarray((["train"] * 7 + ["validation"] + ["test"] * 2) * (QUERIES // 10)),
+        completion_tokens=np.full((QUERIES, LLMS), 100.0),
         ok=np.ones_like(performance, bool),
         performance=performance,
         cost_usd=cost_usd,

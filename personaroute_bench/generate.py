@@ -229,7 +229,7 @@ def write_strategy(
     )
     result = {"rows": counts, "headroom": headroom.as_json()}
     if strategy == "llm_judge" and style is not None:
-        result["judge"] = judge_facts(plan, grid, style, report)
+        result["judge"] = judge_facts(plan, grid, style)
     folder.mark_done(stage, inputs, result)
 
 

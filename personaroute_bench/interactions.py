@@ -43,6 +43,8 @@ class ResponseGrid:
     performance: Floats
     cost_usd: Doubles
     cost: Floats
+    completion_tokens: Doubles
+    """[Q, M] length of the responses; NaN where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from personaroute_bench.judging.dimensions import NAMES
 from personaroute_bench.judging.style import STYLE_VERSION, measure_style, standardise_within_query
 from personaroute_bench.report import Report
 from personaroute_bench.schemas import RATINGS
-from personaroute_bench.users.laws import STYLE_STRATEGIES, Style
+from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, judged_choices
 from personaroute_bench.users.rewards import Floats
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from personaroute_bench.plan import Plan
 
 EMBEDDED = "embedded"
+# The report on the judge looks at so many users; its intervals say how much that leaves open.
+REPORT_USERS = 300
 
 
 def make_style(
@@ -112,6 +114,25 @@ def read_ratings(path: Any, query_ids: list[str], llm_ids: list[str]) -> Floats:
         return np.where(count > 0, total / count, np.nan).astype(np.float32)
 
 
-def judge_facts(plan: Plan, grid: ResponseGrid, style: Style, report: Report) -> dict[str, Any]:
-    """Return the report on the judge as JSON values."""
-    return {"judge": plan.data.judge}
+def judge_facts(plan: Plan, grid: ResponseGrid, style: Style) -> dict[str, Any]:
+    """Report on the judge, from the first users: JSON values, and the sentences under ``lines``."""
+    from personaroute_bench.judging.report import judge_report
+
+    users = min(plan.data.users, REPORT_USERS)
+    draw = plan.personas.draw(plan.data.preset, plan.data.seed, 0, users)
+    result = judge_report(
+        plan.data.judge,
+        judged_choices(plan.data, grid, style, users),
+        grid.ok,
+        grid.query_ids.tolist(),
+        grid.llm_ids.tolist(),
+        lengths=grid.completion_tokens,
+        families={llm.id: llm.family for llm in plan.pool.llms},
+        ratings=style.ratings,
+        performance=grid.performance,
+        labels=draw.archetype.astype(str).tolist(),
+        again=judged_choices(plan.data, grid, style, users, repeat=1),
+        train=grid.split != "test",
+        seed=plan.data.seed,
+    )
+    return {"users": users, **result.as_json(), "lines": result.lines()}

@@ -190,6 +190,7 @@ def grid_of(
         performance=dense("performance", np.float32),
         cost_usd=dense("cost_usd", np.float64),
         cost=dense("cost", np.float32),
+        completion_tokens=dense("completion_tokens", np.float64),
     )
 
 

@@ -40,6 +40,7 @@ def grid() -> ResponseGrid:
         performance=performance,
         cost_usd=rng.random((QUERIES, LLMS)),
         cost=cost,
+        completion_tokens=np.full((QUERIES, LLMS), 5.0),
     )
 
 

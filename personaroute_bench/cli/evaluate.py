@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from personaroute_bench.evaluation.pair_results import PairEvaluation
+    from personaroute_bench.evaluation.results import Evaluation
 
 
 def evaluate(
@@ -73,12 +77,44 @@ def evaluate(
 ) -> None:
     """Score routers on the test split, under the sealed protocol.
 
+    A folder of bench import holds pairs of real people; there, routers answer which of two.
+
     Routers learn from the training and validation splits and answer the test requests; their
     choices are hashed before the test outcomes are read. The exit code is 0 if every router that
     was asked for has a result, 1 if one of them raised, 2 if an option or file is wrong.
     """
+    from personaroute_bench.errors import UsageError
+    from personaroute_bench.evaluation.pairs import holds_pairs
+    from personaroute_bench.evaluation.pairwise import evaluate_pairs
     from personaroute_bench.evaluation.runner import evaluate as run
 
+    say = None if quiet else lambda line: typer.echo(line, err=True)
+    if holds_pairs(directory):
+        for option, given in {
+            "--strategy": strategy is not None,
+            "--predictions": bool(predictions),
+            "--setting": setting != "general",
+            "--feedback": feedback == "choice",
+            "--interactions-per-user": interactions_per_user is not None,
+            "--tier": tier != "T1",
+        }.items():
+            if given:
+                raise UsageError(
+                    f"{option} does not apply to {directory}, which holds pairs of real people "
+                    "(docs/preferences.md); leave it out"
+                )
+        _report(
+            evaluate_pairs(
+                directory,
+                router or (),
+                seeds=seeds,
+                choices_dir=choices,
+                bootstrap_draws=draws,
+                on_progress=say,
+            ),
+            json,
+        )
+        return
     results = run(
         directory,
         router or (),
@@ -91,8 +127,13 @@ def evaluate(
         choices_dir=choices,
         predictions=predictions or (),
         bootstrap_draws=draws,
-        on_progress=None if quiet else lambda line: typer.echo(line, err=True),
+        on_progress=say,
     )
+    _report(results, json)
+
+
+def _report(results: Evaluation | PairEvaluation, json: Path | None) -> None:
+    """Write and print results; exit code 1 where a router that was asked for failed."""
     if json is not None:
         results.write(json)
     results.print()

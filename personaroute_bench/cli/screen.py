@@ -167,6 +167,8 @@ def print_headroom(manifest: Mapping[str, Any]) -> None:
             f"{percent(headroom['fixed_policy_share'])} at fixed-policy level (best LLM per user "
             "against best single LLM)"
         )
+        for line in result.get("judge", {}).get("lines", ()):
+            typer.echo(f"  {clean(line)}")
         if headroom["low"]:
             typer.echo(
                 "warning: there is hardly anything to personalise here; every user's best LLM is "

@@ -138,11 +138,22 @@ def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
         ),
         "Mean test rewards; the two levels are shares of the way from a random choice to the "
         "oracle. Where they are near zero, no router can gain from knowing the user.\n",
+        *judge_section(facts),
         "## Citation\n",
         "Cite the paper (arXiv 2511.16883) for the idea and this toolkit for the data "
         "(CITATION.cff in its repository).\n",
     ]
     return "\n".join(parts)
+
+
+def judge_section(facts: Mapping[str, Any]) -> list[str]:
+    """Return what is known of the judge, where a strategy has one."""
+    lines = [
+        f"- {escape(line)}"
+        for result in facts["strategies"].values()
+        for line in result.get("judge", {}).get("lines", ())
+    ]
+    return ["## The judge\n", "\n".join(lines) + "\n"] if lines else []
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:

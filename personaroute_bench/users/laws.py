@@ -100,22 +100,44 @@ def _drift(data: DataConfig, grid: ResponseGrid) -> Law:
     return Law("drift", _priced(grid), block)
 
 
-def _llm_judge(data: DataConfig, grid: ResponseGrid, style: Style) -> Law:
-    queries, llms = grid.query_ids.tolist(), grid.llm_ids.tolist()
+def judged_choices(
+    data: DataConfig,
+    grid: ResponseGrid,
+    style: Style,
+    stop: int,
+    *,
+    start: int = 0,
+    repeat: int = 0,
+) -> Bools:
+    """Return what users ``start`` to ``stop`` choose: [u, Q, M], every tied choice.
 
+    Args:
+        data: preset and seed.
+        grid: responses.
+        style: personas, and either ratings or a direct judge's choices.
+        stop: one past the last user.
+        start: first user, counted from 0.
+        repeat: another asking of the same personas, with noise of its own.
+    """
+    if style.chosen is not None:
+        return style.chosen(start, stop)
+    draw = style.personas.draw(data.preset, data.seed, start, stop)
+    noise = gumbel_noise(
+        data.seed,
+        np.arange(start, stop, dtype=np.int64),
+        grid.query_ids.tolist(),
+        grid.llm_ids.tolist(),
+        repeat=repeat,
+    )
+    liking = style_utility(style.ratings, draw.taste)
+    utility = persona_utility(grid.performance, liking, draw.performance_weight, grid.ok, noise)
+    return choose(utility)
+
+
+def _llm_judge(data: DataConfig, grid: ResponseGrid, style: Style) -> Law:
     def block(start: int, stop: int) -> Block:
-        if style.chosen is not None:
-            return Block(choice_reward(style.chosen(start, stop), grid.ok))
-        draw = style.personas.draw(data.preset, data.seed, start, stop)
-        users = np.arange(start, stop, dtype=np.int64)
-        utility = persona_utility(
-            grid.performance,
-            style_utility(style.ratings, draw.taste),
-            draw.performance_weight,
-            grid.ok,
-            gumbel_noise(data.seed, users, queries, llms),
-        )
-        return Block(choice_reward(choose(utility), grid.ok))
+        chosen = judged_choices(data, grid, style, stop, start=start)
+        return Block(choice_reward(chosen, grid.ok))
 
     return Law("llm_judge", grid.ok, block)
 
