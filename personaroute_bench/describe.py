@@ -15,7 +15,6 @@ SAMPLED_USERS = 500
 
 def describe(benchmark: Benchmark, *, examples: int = 3) -> dict[str, Any]:
     """Return tasks, users and example queries as JSON values."""
-    alpha = benchmark.users["performance_weight"].to_numpy()
     splits = np.asarray(benchmark.queries["split"].to_pylist())
     tasks = [
         {
@@ -32,17 +31,25 @@ def describe(benchmark: Benchmark, *, examples: int = 3) -> dict[str, Any]:
         "users": {
             "count": benchmark.users.num_rows,
             "population": ", ".join(sorted(set(benchmark.users["population"].to_pylist()))),
-            "performance_weight": {
-                "low": float(alpha.min()),
-                "median": float(np.median(alpha)),
-                "high": float(alpha.max()),
-            },
+            "performance_weight": _spread(benchmark),
         },
         "examples": [
             example
             for strategy in benchmark.strategies
             for example in divided_queries(benchmark, strategy, examples)
         ],
+    }
+
+
+def _spread(benchmark: Benchmark) -> dict[str, float] | None:
+    """Return lowest, median and highest α; None for real people, who have no known weights."""
+    if "performance_weight" not in benchmark.users.schema.names:
+        return None
+    alpha = benchmark.users["performance_weight"].to_numpy()
+    return {
+        "low": float(alpha.min()),
+        "median": float(np.median(alpha)),
+        "high": float(alpha.max()),
     }
 
 

@@ -22,14 +22,14 @@ from personaroute_bench.errors import UsageError
 from personaroute_bench.files import read_json, sha256_file, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder
 from personaroute_bench.interactions import ResponseGrid, write_interactions
-from personaroute_bench.judge import judge_facts, make_style
+from personaroute_bench.judge import Judged, judge_facts, make_style
 from personaroute_bench.manifest import build_manifest
 from personaroute_bench.plan import Plan, make_plan
 from personaroute_bench.report import Report
 from personaroute_bench.responses import build_table, coverage_of, grid_of
 from personaroute_bench.schemas import LLMS, STRATEGIES, TASKS, queries_schema
 from personaroute_bench.settle import settle_responses
-from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, make_law
+from personaroute_bench.users.laws import STYLE_STRATEGIES, make_law
 from personaroute_bench.users.personas import PersonaSource
 from personaroute_bench.users.populations import user_ids, users_table
 
@@ -76,9 +76,9 @@ def generate(
         strategies = strategies_of(folder, data)
         write_users(folder, data, strategies, plan.personas)
         grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
-        style = make_style(folder, plan, run, responses, strategies, report)
+        judged = make_style(folder, plan, run, responses, strategies, report)
         for strategy in strategies:
-            write_strategy(folder, plan, grid, strategy, style, report)
+            write_strategy(folder, plan, grid, strategy, judged, report)
         if before and folder.is_whole():
             return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
         report.stage("manifest")
@@ -163,9 +163,8 @@ def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Repor
     if not (done and table.equals(pq.read_table(path))):
         folder.begin_change()
         write_table(path, table)
-    folder.mark_done(
-        "responses", plan.defining, {"unsettled": settled.unsettled, "spend": settled.spend}
-    )
+    folder.mark_done("responses", plan.defining, {"unsettled": settled.unsettled})
+    folder.mark_done("spend", {}, settled.spend)
     settled.raise_if_stopped()
     return table
 
@@ -203,11 +202,11 @@ def write_strategy(
     plan: Plan,
     grid: ResponseGrid,
     strategy: str,
-    style: Style | None,
+    judged: Judged | None,
     report: Report,
 ) -> None:
     """Write ``interactions/STRATEGY/SPLIT`` and note the headroom."""
-    data = plan.data
+    data, style = plan.data, judged.style if judged is not None else None
     inputs = {
         "responses": sha256_file(folder.path / "responses.parquet"),
         "users": sha256_file(folder.path / "users.parquet"),
@@ -228,8 +227,8 @@ def write_strategy(
         on_progress=report.rows,
     )
     result = {"rows": counts, "headroom": headroom.as_json()}
-    if strategy == "llm_judge" and style is not None:
-        result["judge"] = judge_facts(plan, grid, style)
+    if strategy == "llm_judge" and judged is not None:
+        result["judge"] = judge_facts(plan, grid, judged)
     folder.mark_done(stage, inputs, result)
 
 
@@ -246,7 +245,7 @@ def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any
         "provenance": provenance,
         "strategies": strategies,
         "coverage": {"statuses": coverage.statuses, "by_llm": coverage.by_llm},
-        "spend": folder.result("responses")["spend"],
+        "spend": folder.result("spend"),
         "prices": [
             {
                 "llm_id": llm.id,

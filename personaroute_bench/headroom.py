@@ -75,7 +75,7 @@ class HeadroomMeter:
                     f"no {name} query has a response with status ok and a known cost; see "
                     "`bench ledger` for what went wrong, then run the same command again"
                 )
-        self.users = 0
+        self.pairs = 0  # (user, test query) pairs in which there is a reward at all
         self.reward = np.zeros(usable.shape)  # [Q, M] sum over users, failures charged
         self.wins = np.zeros(len(llm_ids))
         self.oracle = 0.0
@@ -85,11 +85,14 @@ class HeadroomMeter:
         """Add a block of users.
 
         Args:
-            reward: [u, Q, M], NaN where there is none.
+            reward: [u, Q, M], NaN where there is none; a (user, query) without any reward, as
+                where a judge's reply could not be read, is left out.
             best: [u, Q, M], every tied best candidate.
         """
         charged = charge_failures(reward)
-        self.users += len(reward)
+        there = ~np.isnan(charged[..., 0])  # [u, Q]; charging leaves all candidates or none
+        charged[~there] = 0.0
+        self.pairs += int(there[:, self.test].sum())
         self.reward += charged.sum(axis=0, dtype=np.float64)
         ties = best.sum(axis=-1, dtype=np.float32)
         # Σ over (u, q) of best / ties, as one matrix product instead of a large temporary.
@@ -97,19 +100,26 @@ class HeadroomMeter:
         self.wins += np.einsum("uqm,uq->m", best, weight, dtype=np.float64)
         test = charged[:, self.test]
         self.oracle += float(test.max(axis=-1).sum(dtype=np.float64))
-        own = charged[:, self.train].mean(axis=1).argmax(axis=-1)
+        own = charged[:, self.train].sum(axis=1, dtype=np.float64).argmax(axis=-1)
         taken = np.take_along_axis(test, own[:, None, None], axis=-1)
         self.per_user += float(taken.sum(dtype=np.float64))
 
     def result(self) -> Headroom:
-        """Return the headroom of all users added."""
-        mean = self.reward / self.users  # [Q, M]
-        test, train = mean[self.test], mean[self.train]
-        pairs = self.users * len(test)
-        oracle, per_user = self.oracle / pairs, self.per_user / pairs
-        random = float(test.mean())
-        single = float(test[:, train.mean(axis=0).argmax()].mean())
-        blind = float(test.max(axis=-1).mean())
+        """Return the headroom of all users added.
+
+        Raises:
+            BenchError: nobody has a reward on any test query.
+        """
+        if not self.pairs:
+            raise BenchError(
+                "no user has a reward on any test query; see `bench ledger` for what the judge "
+                "answered"
+            )
+        test, train = self.reward[self.test], self.reward[self.train]
+        oracle, per_user = self.oracle / self.pairs, self.per_user / self.pairs
+        random = float(test.mean(axis=-1).sum() / self.pairs)
+        single = float(test[:, train.sum(axis=0).argmax()].sum() / self.pairs)
+        blind = float(test.max(axis=-1).sum() / self.pairs)
         span = oracle - random
         room = span > 1e-9
         shares = self.wins / max(self.wins.sum(), 1e-300)

@@ -1,31 +1,75 @@
-"""The style stage of generation: ratings, choices, and a report on how far to trust them."""
+"""The style stage of generation: ratings, choices, and a report on how far to trust them.
+
+embedded    style measured on the text; choices follow from tastes       no call
+rubric      style rated by an LLM; choices follow from tastes            Q calls a judge
+direct      an LLM chooses in each persona's place                       P · Q calls a judge
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from personaroute_bench.benchmark import index_of
 from personaroute_bench.config import RunConfig
+from personaroute_bench.errors import Incomplete
 from personaroute_bench.files import sha256_file, write_table
-from personaroute_bench.hashing import digest
+from personaroute_bench.hashing import digest, hash_uniform
 from personaroute_bench.interactions import ResponseGrid
 from personaroute_bench.judging.dimensions import NAMES
 from personaroute_bench.judging.style import STYLE_VERSION, measure_style, standardise_within_query
 from personaroute_bench.report import Report
 from personaroute_bench.schemas import RATINGS
+from personaroute_bench.settle import asking
 from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, judged_choices
-from personaroute_bench.users.rewards import Floats
+from personaroute_bench.users.rewards import Bools, Floats
 
 if TYPE_CHECKING:
     from personaroute_bench.folder import DataFolder
+    from personaroute_bench.judging.direct import JudgeCall
+    from personaroute_bench.llms.pool import Pool
     from personaroute_bench.plan import Plan
 
 EMBEDDED = "embedded"
 # The report on the judge looks at so many users; its intervals say how much that leaves open.
 REPORT_USERS = 300
+
+
+@dataclass
+class Judged:
+    """The style of a data set, and what its report needs beside."""
+
+    style: Style
+    judgments: pa.Table | None = None
+    """Of the direct judge, or of the audit of a rubric."""
+    rating_statuses: list[str] = field(default_factory=list)
+    rating_costs: list[float] = field(default_factory=list)
+    """USD, NaN where unknown."""
+    audited: Bools | None = None
+    """[REPORT_USERS at most, Q, M] what the audit's direct judge chose."""
+    judges: Pool | None = None
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What every way of judging is given."""
+
+    folder: DataFolder
+    plan: Plan
+    run: RunConfig
+    responses: pa.Table
+    report: Report
+
+    @property
+    def query_ids(self) -> list[str]:
+        return [query.query_id for query in self.plan.taskset.queries]
+
+    @property
+    def llm_ids(self) -> list[str]:
+        return [llm.id for llm in self.plan.pool.llms]
 
 
 def make_style(
@@ -35,31 +79,211 @@ def make_style(
     responses: pa.Table,
     strategies: tuple[str, ...],
     report: Report,
-) -> Style | None:
-    """Return ratings and personas, or None where no strategy has to do with style.
+) -> Judged | None:
+    """Return ratings, personas and choices, or None where no strategy has to do with style.
 
-    Writes `ratings.parquet`; done once for the same responses and judge.
+    Writes `ratings.parquet` and, where an LLM chooses, `judgments.parquet`. Replies are in the
+    ledger, so what is settled is not asked again.
+
+    Raises:
+        UsageError: an unknown or simulated judge LLM, a missing key.
+        Incomplete: stopped by the budget or a quota; the same command continues.
+        TooManyFailures: more calls failed than allowed.
     """
     if not set(strategies) & set(STYLE_STRATEGIES):
         return None
-    path = folder.path / "ratings.parquet"
+    stage = _Stage(folder, plan, run, responses, report)
     inputs = {
         "responses": sha256_file(folder.path / "responses.parquet"),
         "style": STYLE_VERSION,
-        **plan.data.judging,
+        "judging": plan.data.judging,
+        "personas": plan.personas.fingerprint(),
+        "users": plan.data.users if plan.data.judge == "direct" else None,
     }
-    query_ids = [query.query_id for query in plan.taskset.queries]
-    llm_ids = [llm.id for llm in plan.pool.llms]
-    if folder.is_done("ratings", inputs, path):
-        ratings = read_ratings(path, query_ids, llm_ids)
+    if plan.data.judge == "embedded":
+        judged = Judged(Style(plan.personas, _embedded(stage, inputs), digest(inputs)))
+    elif plan.data.judge == "rubric":
+        judged = _rubric(stage, inputs)
     else:
-        report.stage("style", "ratings by the embedded judge")
-        folder.begin_change()
-        ratings = embedded_ratings(responses, plan)
-        write_table(path, ratings_table(ratings, query_ids, llm_ids, EMBEDDED))
-        folder.mark_done("ratings", inputs)
-    fingerprint = digest([inputs, plan.personas.fingerprint()])
-    return Style(plan.personas, ratings, fingerprint)
+        judged = _direct(stage, inputs)
+    return judged
+
+
+def _embedded(stage: _Stage, inputs: dict[str, Any]) -> Floats:
+    """[Q, M, D] ratings measured on the text, from the table where it is there already."""
+    from personaroute_bench.judging.rubric import ratings_array
+
+    path = stage.folder.path / "ratings.parquet"
+    if stage.folder.is_done("ratings", inputs, path):
+        return ratings_array(pq.read_table(path), stage.query_ids, stage.llm_ids)
+    stage.report.stage("style", "measured on the text (the embedded judge)")
+    stage.folder.begin_change()
+    ratings = embedded_ratings(stage.responses, stage.plan)
+    write_table(path, ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED))
+    stage.folder.mark_done("ratings", inputs)
+    return ratings
+
+
+def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
+    from personaroute_bench.judging.calls import requests_of
+    from personaroute_bench.judging.rubric import (
+        RubricOptions,
+        ratings_array,
+        read_ratings,
+        rubric_requests,
+    )
+    from personaroute_bench.judging.rubric import ratings_table as rubric_table
+
+    plan, judges = stage.plan, judge_pool(stage.plan)
+    calls = rubric_requests(
+        plan.taskset.queries, stage.responses, judges.llms, RubricOptions(seed=plan.data.seed)
+    )
+    stage.report.stage("judge", f"{len(calls):,} rubric calls")
+    with asking(stage.folder, requests_of(calls), judges, plan, stage.run, stage.report) as asked:
+        rated = list(read_ratings(calls, asked.replies))
+        _settle(stage, asked.spend, asked.stopped)
+    table = rubric_table(rated)
+    _write(stage, "ratings", inputs, table)
+    ratings = centred(ratings_array(table, stage.query_ids, stage.llm_ids))
+    judged = Judged(
+        Style(plan.personas, ratings, digest([inputs, _content(table)])),
+        rating_statuses=[item.status for item in rated],
+        rating_costs=[np.nan if item.cost_usd is None else item.cost_usd for item in rated],
+        judges=judges,
+    )
+    if plan.data.audit:
+        _audit(stage, judged, judges)
+    return judged
+
+
+def _direct(stage: _Stage, inputs: dict[str, Any]) -> Judged:
+    from personaroute_bench.judging.direct import choices_from_judgments, direct_requests
+
+    plan, judges = stage.plan, judge_pool(stage.plan)
+    data = plan.data
+    people = plan.personas.compose(data.preset, data.seed, 0, data.users)
+    calls = direct_requests(
+        people, plan.taskset.queries, stage.responses, judges.llms, direct_options(plan)
+    )
+    stage.report.stage("judge", f"{len(calls):,} direct calls")
+    table = _ask_directly(stage, calls, judges)
+    _write(stage, "judgments", inputs, table)
+    ok = _ok(stage)
+    chosen, _ = choices_from_judgments(
+        table, [person.persona_id for person in people], stage.query_ids, stage.llm_ids, ok=ok
+    )
+    ratings = embedded_ratings(stage.responses, plan)
+    if not stage.folder.is_done("ratings", inputs, stage.folder.path / "ratings.parquet"):
+        measured = ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED)
+        _write(stage, "ratings", inputs, measured)
+    style = Style(
+        plan.personas,
+        ratings,
+        digest([inputs, _content(table)]),
+        chosen=lambda start, stop: chosen[start:stop],
+    )
+    return Judged(style, judgments=table, judges=judges)
+
+
+def _audit(stage: _Stage, judged: Judged, judges: Pool) -> None:
+    """Ask the judges directly about some (persona, query) pairs, to compare with the rubric."""
+    from personaroute_bench.judging.direct import choices_from_judgments, direct_requests
+
+    plan = stage.plan
+    data, width = plan.data, len(plan.pool.llms)
+    people = plan.personas.compose(data.preset, data.seed, 0, min(data.users, REPORT_USERS))
+    queries = plan.taskset.queries
+    total = len(people) * len(queries)
+    count = min(data.audit, total)
+    order = sorted(range(total), key=lambda n: hash_uniform(data.seed, "judging/audit", str(n)))
+    calls: list[JudgeCall] = []
+    for number in order[:count]:
+        person, query = divmod(number, len(queries))
+        # The responses of one query stand together, so a slice is all that the call needs.
+        answers = stage.responses.slice(query * width, width)
+        calls += direct_requests(
+            [people[person]], [queries[query]], answers, judges.llms, direct_options(plan)
+        )
+    stage.report.stage("judge", f"audit: {len(calls):,} direct calls")
+    judged.judgments = _ask_directly(stage, calls, judges)
+    judged.audited, _ = choices_from_judgments(
+        judged.judgments,
+        [person.persona_id for person in people],
+        stage.query_ids,
+        stage.llm_ids,
+    )
+    # An unread reply leaves its pair out; so does a query that no judge was asked about.
+    _write(stage, "judgments", {"audit": count, "judging": data.judging}, judged.judgments)
+
+
+def _ask_directly(stage: _Stage, calls: Any, judges: Pool) -> pa.Table:
+    from personaroute_bench.judging.calls import requests_of
+    from personaroute_bench.judging.direct import read_judgments
+
+    with asking(
+        stage.folder, requests_of(calls), judges, stage.plan, stage.run, stage.report
+    ) as asked:
+        table = read_judgments(calls, asked.replies)
+        _settle(stage, asked.spend, asked.stopped)
+    return table
+
+
+def _settle(stage: _Stage, spend: dict[str, Any], stopped: str | None) -> None:
+    stage.folder.mark_done("spend", {}, spend)
+    if stopped is not None:
+        raise Incomplete(stopped)
+
+
+def _write(stage: _Stage, name: str, inputs: dict[str, Any], table: pa.Table) -> None:
+    """Write a table unless it is there with the same content."""
+    path = stage.folder.path / f"{name}.parquet"
+    if path.is_file() and pq.read_table(path).equals(table):
+        return
+    stage.folder.begin_change()
+    write_table(path, table)
+    stage.folder.mark_done(name, inputs)
+
+
+def _content(table: pa.Table) -> str:
+    """Hash what a table says, whatever its chunks are."""
+    return digest(table.drop([n for n in ("reply",) if n in table.schema.names]).to_pylist())
+
+
+def _ok(stage: _Stage) -> Bools:
+    status = np.asarray(stage.responses["status"].cast(pa.string()).to_pylist())
+    ok: Bools = (status == "ok").reshape(len(stage.query_ids), len(stage.llm_ids))
+    return ok
+
+
+def judge_pool(plan: Plan) -> Pool:
+    """Return the judge LLMs.
+
+    Raises:
+        UsageError: an unknown pool or LLM, or a price that is not known.
+    """
+    from personaroute_bench.llms.pool import load_pool
+    from personaroute_bench.llms.prices import resolve_prices
+    from personaroute_bench.plan import pool_name
+
+    name = plan.data.judge_pool or pool_name(plan.data)
+    return resolve_prices(load_pool(name, plan.data.judge_llms))
+
+
+def direct_options(plan: Plan) -> Any:
+    """Return how the direct judge is asked."""
+    from personaroute_bench.judging.direct import DirectOptions
+
+    data = plan.data
+    return DirectOptions(seed=data.seed, both_orders=data.both_orders, repeats=data.repeats)
+
+
+def centred(ratings: Floats) -> Floats:
+    """Measure an LLM's ratings [Q, M, D] against their query's average, which becomes 1/2."""
+    known = ~np.isnan(ratings)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    mean = np.where(known, ratings, 0).sum(axis=1, keepdims=True) / count
+    result: Floats = (ratings - mean + 0.5).astype(np.float32)
+    return result
 
 
 def embedded_ratings(responses: pa.Table, plan: Plan) -> Floats:
@@ -94,45 +318,44 @@ def ratings_table(
     )
 
 
-def read_ratings(path: Any, query_ids: list[str], llm_ids: list[str]) -> Floats:
-    """Read the `ratings` table back as [Q, M, D], the mean over judges."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    place = (
-        index_of(table["query_id"], pa.array(query_ids), "ratings.query_id"),
-        index_of(table["llm_id"], pa.array(llm_ids), "ratings.llm_id"),
-        index_of(table["dimension"], pa.array(list(NAMES)), "ratings.dimension"),
-    )
-    values = table["rating"].to_numpy()
-    known = ~np.isnan(values)
-    shape = (len(query_ids), len(llm_ids), len(NAMES))
-    total, count = np.zeros(shape), np.zeros(shape)
-    np.add.at(total, tuple(p[known] for p in place), values[known])
-    np.add.at(count, tuple(p[known] for p in place), 1)
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / count, np.nan).astype(np.float32)
-
-
-def judge_facts(plan: Plan, grid: ResponseGrid, style: Style) -> dict[str, Any]:
+def judge_facts(plan: Plan, grid: ResponseGrid, judged: Judged) -> dict[str, Any]:
     """Report on the judge, from the first users: JSON values, and the sentences under ``lines``."""
     from personaroute_bench.judging.report import judge_report
+    from personaroute_bench.judging.verdicts import CallCounts
 
     users = min(plan.data.users, REPORT_USERS)
-    draw = plan.personas.draw(plan.data.preset, plan.data.seed, 0, users)
+    direct = plan.data.judge == "direct"
+    style = judged.style
+    names = archetypes(plan, users)
+    judges = judged.judges.llms if judged.judges is not None else ()
     result = judge_report(
         plan.data.judge,
         judged_choices(plan.data, grid, style, users),
         grid.ok,
         grid.query_ids.tolist(),
         grid.llm_ids.tolist(),
+        judgments=judged.judgments,
         lengths=grid.completion_tokens,
         families={llm.id: llm.family for llm in plan.pool.llms},
+        judge_families={llm.id: llm.family for llm in judges},
+        rating_calls=(
+            CallCounts.count(judged.rating_statuses, np.asarray(judged.rating_costs))
+            if judged.rating_statuses
+            else None
+        ),
         ratings=style.ratings,
         performance=grid.performance,
-        labels=draw.archetype.astype(str).tolist(),
-        again=judged_choices(plan.data, grid, style, users, repeat=1),
+        labels=names,
+        again=None if direct else judged_choices(plan.data, grid, style, users, repeat=1),
+        audited=judged.audited,
         train=grid.split != "test",
         seed=plan.data.seed,
     )
     return {"users": users, **result.as_json(), "lines": result.lines()}
+
+
+def archetypes(plan: Plan, users: int) -> list[str] | None:
+    """Return the kind of person of each user; None for imported texts, which have none."""
+    people = plan.personas.compose(plan.data.preset, plan.data.seed, 0, users)
+    names = [person.archetype for person in people]
+    return None if None in names else [str(name) for name in names]

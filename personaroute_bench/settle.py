@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.errors import Incomplete
-from personaroute_bench.llms.types import LLM, Wire
+from personaroute_bench.llms.types import LLM, ChatRequest, Reply, Wire
 from personaroute_bench.responses import requests_for, rows_from_recorded, rows_from_replies
 
 if TYPE_CHECKING:
     from personaroute_bench.folder import DataFolder
     from personaroute_bench.llms.engine import EngineOptions
+    from personaroute_bench.llms.pool import Pool
+    from personaroute_bench.llms.progress import Progress
     from personaroute_bench.plan import Plan
     from personaroute_bench.report import Report
 
 LEDGER = "ledger.sqlite"
+ASK_BLOCK = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Rep
         TooManyFailures, BenchError: see `personaroute_bench.llms.engine.run_calls`.
     """
     if plan.recorded is None:
-        return ask(folder, plan, run, report)
+        return ask_responses(folder, plan, run, report)
     from personaroute_bench.llms.ledger import Spend
 
     queries = {query.query_id: query for query in plan.taskset.queries}
@@ -63,34 +67,88 @@ def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Rep
     return Settled(list(rows_from_recorded(table, queries, llms)), Spend().as_json())
 
 
-def ask(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settled:
+def ask_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settled:
     """Ask the LLMs for every response that the ledger does not hold."""
+    queries = {query.query_id: query for query in plan.taskset.queries}
+    requests = requests_for(plan.taskset, plan.pool.llms, plan.data)
+    with asking(folder, requests, plan.pool, plan, run, report) as asked:
+        return Settled(
+            rows=list(rows_from_replies(asked.replies, queries)),
+            spend=asked.spend,
+            unsettled=asked.unsettled,
+            stopped=asked.stopped,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of calls; `replies` can be read once, while the ledger is open."""
+
+    replies: Iterator[tuple[ChatRequest, Reply]]
+    spend: dict[str, Any]
+    """Of the data set, over all its runs."""
+    unsettled: int
+    """Calls that the next run asks."""
+    stopped: str | None
+    """Message where the run ended early."""
+
+
+@contextmanager
+def asking(
+    folder: DataFolder,
+    requests: Sequence[ChatRequest],
+    pool: Pool,
+    plan: Plan,
+    run: RunConfig,
+    report: Report,
+) -> Iterator[Asked]:
+    """Ask what the ledger does not hold, under the data set's cap; yield all replies.
+
+    Args:
+        folder: whose money it is.
+        requests: the calls; may build each one when it is taken.
+        pool: the LLMs that are asked; their keys must be there.
+        plan: knows the queries, for simulated LLMs.
+        run: limits, ledger, client.
+        report: told of progress.
+    """
     from personaroute_bench.llms.engine import read_replies, run_calls
-    from personaroute_bench.llms.ledger import Ledger
+    from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
     from personaroute_bench.llms.pool import check_keys
 
-    queries = {query.query_id: query for query in plan.taskset.queries}
-    check_keys(plan.pool)
-    requests = requests_for(plan.taskset, plan.pool.llms, plan.data)
+    check_keys(pool)
     with Ledger(ledger_path(folder.path, run)) as ledger:
-        summary = run_calls(
-            requests,
-            ledger,
-            wire_for=wires_for(plan, run),
-            dataset_id=folder.dataset_id,
-            options=engine_options(plan.data, run),
-            on_progress=report.calls,
-        )
+        # In blocks, since the engine keeps its pending requests in memory: a direct judge of
+        # 1,000 personas has 240,000 prompts of several kilobytes.
+        for start in range(0, len(requests), ASK_BLOCK):
+            summary = run_calls(
+                requests[start : start + ASK_BLOCK],
+                ledger,
+                wire_for=wires_for(plan, run),
+                dataset_id=folder.dataset_id,
+                options=engine_options(plan.data, run),
+                on_progress=functools.partial(_overall, report, start, len(requests)),
+            )
+            if summary.stopped:
+                break
         report.close()
-        replies = read_replies(requests, ledger, estimate_usage=plan.data.estimate_usage)
-        rows = list(rows_from_replies(replies, queries))
-        keys = [request.key() for request in requests]
-        return Settled(
-            rows=rows,
+        unsettled = 0
+        for chunk in chunks(requests, CHUNK):
+            keys = {request.key() for request in chunk}
+            unsettled += len(keys - ledger.settled(list(keys)))
+        yield Asked(
+            replies=read_replies(requests, ledger, estimate_usage=plan.data.estimate_usage),
             spend=ledger.spend(folder.dataset_id).as_json(),
-            unsettled=len(set(keys)) - len(ledger.settled(keys)),
-            stopped=summary.message if summary.stopped else None,
+            unsettled=unsettled,
+            stopped=summary.message if requests and summary.stopped else None,
         )
+
+
+def _overall(report: Report, before: int, total: int, progress: Progress) -> None:
+    """Tell the progress of a block as that of all calls."""
+    done = before + progress.done
+    left = (total - done) / progress.rate if progress.rate > 0 else None
+    report.calls(replace(progress, done=done, total=total, seconds_left=left))
 
 
 def engine_options(data: DataConfig, run: RunConfig) -> EngineOptions:

@@ -52,13 +52,16 @@ def answer(row: dict[str, Any], llm: str) -> str:
     """What an LLM says: the large one is right, the small one often wrong, all in their style."""
     n = int(row["query_id"].split("-")[1])
     right = llm == "acme/large" or (n % 3 == 0 if llm == "acme/small" else n % 3 != 1)
+    end = {"acme/small": ".", "acme/large": "!", "zeta/medium": " ..."}[llm]  # no two texts alike
     if row["task_id"] == "sums":
         number = 3 * n + 3 if right else 3 * n + 4
         lead = "Let me add the pears step by step. " * (3 if llm == "acme/large" else 1)
-        return f"{lead}She has #### {number}"
+        return f"{lead}She has them{end} #### {number}"
     if row["task_id"] == "capitals":
-        return row["ground_truth"] if right else f"Perhaps Number{n + 1}, on some hill."
-    return f"The answer is ({row['ground_truth'] if right else 'D'})."
+        return (
+            f"{row['ground_truth']}{end}" if right else f"Perhaps Number{n + 1}, on some hill{end}"
+        )
+    return f"The answer is ({row['ground_truth'] if right else 'D'}){end}"
 
 
 def response_rows() -> list[dict[str, Any]]:

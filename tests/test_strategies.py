@@ -121,8 +121,8 @@ def test_users_stay_as_they_are_when_there_are_more(
     for strategy in STRATEGIES:
         few, many = rows(out, strategy).to_pandas(), rows(tmp_path / "more", strategy).to_pandas()
         many = many[many["user_id"].isin(set(few["user_id"]))].reset_index(drop=True)
-        assert few.astype({c: str for c in ("user_id", "query_id", "llm_id")}).equals(
-            many.astype({c: str for c in ("user_id", "query_id", "llm_id")})
+        assert few.astype(dict.fromkeys(("user_id", "query_id", "llm_id"), str)).equals(
+            many.astype(dict.fromkeys(("user_id", "query_id", "llm_id"), str))
         )
 
 

@@ -37,7 +37,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_of_the_checkout_is_in_the_wheel(site: Path) -> None:
-    for top, inside in (("personaroute_bench", ""), ("router", "router"), ("personas", "personas")):
+    for top, inside in (
+        ("personaroute_bench", ""),
+        ("router", "router"),
+        ("personas", "personas"),
+        ("prompts", "prompts"),
+    ):
         for path in sorted((ROOT / top).rglob("*")):
             if path.suffix in (".py", ".yaml", ".jinja", ".typed"):
                 relative = path.relative_to(ROOT / top)

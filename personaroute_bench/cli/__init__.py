@@ -12,6 +12,7 @@ import typer
 
 from personaroute_bench.cli.evaluate import evaluate
 from personaroute_bench.cli.generate import generate
+from personaroute_bench.cli.import_ import app as import_
 from personaroute_bench.cli.ledger import ledger
 from personaroute_bench.cli.personas import app as personas
 from personaroute_bench.cli.pools import pools
@@ -39,6 +40,7 @@ app.command("evaluate")(evaluate)
 app.command("ledger")(ledger)
 app.command("pools")(pools)
 app.add_typer(personas, name="personas")
+app.add_typer(import_, name="import")
 app.command("simulate-server")(simulate_server)
 
 

@@ -39,8 +39,36 @@ def evaluate(
         ),
     ] = None,
     setting: Annotated[
-        str, typer.Option(help="How users and queries are split; only 'general' exists so far.")
+        str,
+        typer.Option(
+            help="Who is new when routers are tested: general (known users and LLMs), new-user, "
+            "new-llm, cross-task (each task left out in turn) or drift (tastes that change)."
+        ),
     ] = "general",
+    shots: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="new-user, new-llm: so many interactions of each new user or LLM are shown "
+            "before the test, the same to every router; 10 without it.",
+        ),
+    ] = None,
+    held_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="ID",
+            help="new-user, new-llm, cross-task: what is new, instead of a third of the users, "
+            "half of the LLMs, each task. Repeatable.",
+        ),
+    ] = None,
+    retention: Annotated[
+        bool,
+        typer.Option(
+            "--retention",
+            help="Also train each router on all there is, and show what few shots keep of it.",
+        ),
+    ] = False,
     feedback: Annotated[
         Literal["full", "choice", "pairwise"],
         typer.Option(
@@ -97,6 +125,9 @@ def evaluate(
             "--feedback": feedback == "choice",
             "--interactions-per-user": interactions_per_user is not None,
             "--tier": tier != "T1",
+            "--shots": shots is not None,
+            "--held-out": bool(held_out),
+            "--retention": retention,
         }.items():
             if given:
                 raise UsageError(
@@ -120,6 +151,9 @@ def evaluate(
         router or (),
         strategy=strategy,
         setting=setting,
+        shots=shots,
+        held_out=held_out or (),
+        retention=retention,
         feedback=feedback,
         interactions_per_user=interactions_per_user,
         tier=tier,

@@ -33,12 +33,15 @@ def show(
             for task in facts["tasks"]
         ],
     )
-    weights = facts["users"]["performance_weight"]
-    typer.echo(
-        f"\nUsers: {facts['users']['count']:,}, population {facts['users']['population']}; "
-        f"performance weight α from {weights['low']:.2f} to {weights['high']:.2f}, "
-        f"median {weights['median']:.2f}"
-    )
+    users = facts["users"]
+    line = f"\nUsers: {users['count']:,}, population {users['population']}"
+    weights = users["performance_weight"]
+    if weights is not None:
+        line += (
+            f"; performance weight α from {weights['low']:.2f} to {weights['high']:.2f}, "
+            f"median {weights['median']:.2f}"
+        )
+    typer.echo(line)
     for example in facts["examples"]:
         typer.echo(f"\n{example['query_id']} ({example['strategy']}): {example['query']}")
         for choice in example["choices"]:

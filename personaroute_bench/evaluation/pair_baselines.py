@@ -21,6 +21,7 @@ PAIR_ROUTERS = {
     "win-rate": "personaroute_bench.evaluation.pair_baselines:WinRate",
     "bradley-terry": "personaroute_bench.evaluation.pair_baselines:BradleyTerry",
     "win-rate-per-user": "personaroute_bench.evaluation.pair_baselines:WinRatePerUser",
+    "bradley-terry-per-user": "personaroute_bench.evaluation.pair_baselines:BradleyTerryPerUser",
     "majority-of-others": "personaroute_bench.evaluation.pair_baselines:MajorityOfOthers",
 }
 # Comparisons' worth of doubt about every LLM: half won, half lost.
@@ -98,6 +99,41 @@ class WinRatePerUser:
 
     def route(self, requests: PairRequests) -> Doubles:
         """Return [n, 2] shrunken shares."""
+        user = self.history.find_users(requests.user_ids)[requests.user_index]
+        scores: Doubles = self.score[user[:, None], cells(requests)]
+        return scores
+
+
+class BradleyTerryPerUser:
+    """Everybody's log strengths, moved by what a person chose against expectation.
+
+    θ_m + Σ (won − expected) / (Σ p(1 − p) + k) over the person's comparisons with LLM m: one
+    Newton step, LLM by LLM, of a logistic regression with ridge penalty k. Unlike a share of wins
+    it knows whom the LLM met. k is selected by the likelihood of the validation pairs.
+    """
+
+    def fit(self, history: PairHistory) -> None:
+        """Select k, then score with training and validation."""
+        self.strength = DEFAULT_STRENGTH
+        checked = history.validation
+        if checked is not None:
+            rows = checked.outcome != TIE
+            cell, user = cells(checked)[rows], checked.user[rows, None]
+            sign = np.where(checked.outcome[rows] == 0, 1.0, -1.0)
+            results, everybody = [], bradley_terry(history).ravel()
+            for strength in STRENGTHS:
+                score = _moved(history, everybody, strength)[user, cell]
+                gap = sign * (score[:, 0] - score[:, 1])
+                results.append((-float(np.logaddexp(0, -gap).sum()), strength))
+            self.strength = max(results)[1]
+        past = history.pooled()
+        everybody = bradley_terry(past).ravel()
+        own = _moved(past, everybody, self.strength)
+        self.score = np.concatenate([own, everybody[None, :]])
+        self.history = history
+
+    def route(self, requests: PairRequests) -> Doubles:
+        """Return [n, 2] log strengths."""
         user = self.history.find_users(requests.user_ids)[requests.user_index]
         scores: Doubles = self.score[user[:, None], cells(requests)]
         return scores
@@ -190,6 +226,18 @@ def _per_user(history: PairHistory, strength: float) -> Doubles:
     wins = np.bincount(cell, history.score.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
     count = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
     return (wins + strength * everybody) / (count + strength)
+
+
+def _moved(history: PairHistory, everybody: Doubles, strength: float) -> Doubles:
+    """[U, T·M] everybody's log strengths [T·M] after each person's Newton step."""
+    cell = cells(history)
+    expected = 1 / (1 + np.exp(everybody[cell[:, 1]] - everybody[cell[:, 0]]))
+    surprise = history.score[:, 0] - expected
+    shape = (len(history.user_ids), len(everybody))
+    place = (history.user[:, None] * shape[1] + cell).ravel()
+    pull = np.bincount(place, np.stack([surprise, -surprise], axis=1).ravel(), shape[0] * shape[1])
+    weight = np.bincount(place, np.repeat(expected * (1 - expected), 2), shape[0] * shape[1])
+    return everybody + (pull / (weight + strength)).reshape(shape)
 
 
 def _right(score: Doubles, outcome: Ints) -> Doubles:

@@ -1,4 +1,4 @@
-"""Results on recorded choices: per-user pairwise accuracy with intervals, as JSON and as a table."""
+"""Results on recorded choices: per-user pairwise accuracy with intervals, JSON and table."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _show(value: Mapping[str, Any] | None, form: str) -> str:
 
 def correctness(choice: Ints, outcome: Ints) -> Doubles:
     """[n] 1 where the preferred LLM was ranked higher, 1/2 undecided, 0 else; NaN at a tie."""
-    right = (choice == outcome).astype(np.float64)
+    right: Doubles = (choice == outcome).astype(np.float64)
     right[choice == UNDECIDED] = 0.5
     right[outcome == TIE] = np.nan
     return right

@@ -109,7 +109,8 @@ def evaluate_pairs(
         )
     requests = make_pair_requests(benchmark, asked)
     say(
-        f"{len(history.pooled())} past and {len(asked)} test pairs of {len(benchmark.user_ids)} people"
+        f"{len(history.pooled())} past and {len(asked)} test pairs of "
+        f"{len(benchmark.user_ids)} people"
     )
 
     runs = []

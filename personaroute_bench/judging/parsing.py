@@ -70,11 +70,11 @@ def parse_choice(text: str, k: int) -> Choice:
         listed = isinstance(whole.value, list) and len(whole.value) != 1
         return UNPARSED if listed else _choice([_picks_of(whole.value, k)], k)
     found = list(_FLAT_OBJECT.finditer(body))
-    choices = [(match, value) for match in found if (value := _object_choice(match[0]))]
+    choices = [(match, loaded) for match in found if (loaded := _object_choice(match[0]))]
     if not choices:
         # Braces that are no choice may hold anything: quoted text, code, ratings.
         return UNPARSED if found else _choice(read_prose(body, k).picks, k)
-    said = [_picks_of(value, k) for _, value in choices]
+    said = [_picks_of(loaded.value, k) for _, loaded in choices]
     around = _FLAT_OBJECT.sub("\n", body)
     after = body[choices[-1][0].end() :]
     if takes_back(after, said[-1]):
@@ -172,16 +172,19 @@ def _named(value: dict[str, Any]) -> list[Any]:
 
 def _picks_of(value: Any, k: int) -> frozenset[int]:
     """Return the labels that a JSON value names; empty where it names none without doubt."""
-    if isinstance(value, _Loaded):
-        value = value.value
     if isinstance(value, dict):
         named = _named(value)
-        return _picks_of(named[0], k) if len(named) == 1 else frozenset()
-    labels = value if isinstance(value, list) else [value]
-    numbers = [bare_label(v) if isinstance(v, str) else _whole(v) for v in labels]
+        if len(named) != 1:
+            return frozenset()
+        value = named[0]
     if isinstance(value, str) and k == 2 and value.strip().lower() in ("tie", "both"):
         return frozenset((1, 2))
-    return frozenset(n for n in numbers if n is not None) if None not in numbers else frozenset()
+    labels = value if isinstance(value, list) else [value]
+    numbers = [bare_label(label) if isinstance(label, str) else _whole(label) for label in labels]
+    known = [number for number in numbers if number is not None]
+    # All of them, and not in the order shown: that is a ranking, whatever it was meant for.
+    ranking = len(known) == k > 2 and known != sorted(known)
+    return frozenset() if ranking or len(known) < len(numbers) else frozenset(known)
 
 
 def _whole(value: Any) -> int | None:

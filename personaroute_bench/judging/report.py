@@ -20,7 +20,7 @@ from personaroute_bench.judging import bias
 from personaroute_bench.judging.agreement import DRAWS, Agreement, Audit, audit, kappa, percent
 from personaroute_bench.judging.choice_figures import ChoiceFigures, blocks, choice_figures, shares
 from personaroute_bench.judging.separability import SeparabilityReport, persona_separability
-from personaroute_bench.judging.verdicts import Calls, Verdicts
+from personaroute_bench.judging.verdicts import CallCounts, Verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class JudgeFigures:
 
     name: str
     llm: str
-    calls: Calls
+    calls: CallCounts
     position: bias.PositionBias
     """From the shuffled orders only: the reversed ones are not independent of them."""
     orders: bias.OrderConsistency
@@ -89,7 +89,7 @@ class JudgeReport:
 
     kind: JudgeKind
     choices: ChoiceFigures
-    calls: Calls | None = None
+    calls: CallCounts | None = None
     """Of all judges together; rating calls for a rubric."""
     judges: tuple[JudgeFigures, ...] = ()
     between: tuple[JudgePair, ...] = ()
@@ -123,6 +123,7 @@ class JudgeReport:
         result += [
             f"{pair.first} and {pair.second} agree on {pair.agreement.sentence('questions')}"
             for pair in self.between
+            if pair.agreement.items
         ]
         if self.all_judges is not None:
             result.append(f"all judges agree on {self.all_judges.sentence('questions')}")
@@ -158,7 +159,7 @@ def judge_report(
     lengths: Doubles | None = None,
     families: Mapping[str, str] | None = None,
     judge_families: Mapping[str, str] | None = None,
-    rating_calls: Calls | None = None,
+    rating_calls: CallCounts | None = None,
     ratings: Floats | None = None,
     performance: Floats | None = None,
     labels: Sequence[str] | None = None,
@@ -205,7 +206,7 @@ def judge_report(
     found: dict[str, Any] = {}
     if judgments is not None:
         verdicts = Verdicts.read(judgments, query_ids, llm_ids)
-        found["calls"] = Calls.count(verdicts.status.tolist(), verdicts.cost_usd)
+        found["calls"] = CallCounts.count(verdicts.status.tolist(), verdicts.cost_usd)
         names = {**(families or {}), **(judge_families or {})}
         found["judges"] = tuple(
             _figures(verdicts, number, lengths, families or {}, names, llm_ids, options)
@@ -288,7 +289,7 @@ def _figures(
     return JudgeFigures(
         name=verdicts.judges[number],
         llm=llm,
-        calls=Calls.count(verdicts.status[mine].tolist(), verdicts.cost_usd[mine]),
+        calls=CallCounts.count(verdicts.status[mine].tolist(), verdicts.cost_usd[mine]),
         position=position,
         orders=bias.order_consistency(verdicts.match("order", mine), **options),
         length=length,

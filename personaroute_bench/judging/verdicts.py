@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class CallCounts:
     """What judge calls ended in, and what they cost."""
 
     asked: int
@@ -30,7 +30,7 @@ class Calls:
     """Calls whose cost is not known, and not in the sum."""
 
     @classmethod
-    def count(cls, status: Sequence[str], cost_usd: Doubles) -> Calls:
+    def count(cls, status: Sequence[str], cost_usd: Doubles) -> CallCounts:
         """Count calls by status [n]; cost_usd [n] is NaN where unknown."""
         names, counts = np.unique(np.asarray(status, dtype=np.str_), return_counts=True)
         known = np.isfinite(cost_usd)

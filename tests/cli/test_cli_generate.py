@@ -94,7 +94,7 @@ def test_dry_run_writes_nothing(bench: Bench, tmp_path: Path) -> None:
     planned = bench("generate", "--dry-run", "--out", out, "--users", 1000)
     assert planned.code == 0, planned.err
     assert "2,400,000 interactions" in planned.out
-    assert "a run really costs nothing" in planned.out
+    assert "asking them really costs nothing" in planned.out
     assert not out.exists()
     facts = json.loads(bench("generate", "--dry-run", "--out", out, "--json").out)
     assert facts["total"]["calls"] == 2400

@@ -1,4 +1,4 @@
-"""Kappa over sets: worked by hand, against scikit-learn where there are no ties, and by clusters."""
+"""Kappa over sets: by hand, against scikit-learn where there are no ties, and by clusters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personaroute_bench.judging.agreement import (
@@ -84,6 +84,7 @@ def test_nothing_to_compare_is_no_agreement_and_no_nan() -> None:
     json.dumps([asdict(nothing), asdict(alike)], allow_nan=False)
 
 
+@settings(deadline=None)  # the first call imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=30))
 def test_without_ties_it_is_the_kappa_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     from sklearn.metrics import cohen_kappa_score

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personaroute_bench.judging.bias import (
@@ -55,7 +55,7 @@ def test_position_where_some_answers_are_missing() -> None:
     result = position_bias(place, shown)
     assert result.expected == pytest.approx((0.4, 0.4, 0.2))
     assert result.chi_square == pytest.approx(0.0, abs=1e-9)
-    # Two kinds of askings without a place in common but the law adds up their covariances.
+    # All askings of two choose the first: the covariances of both kinds add up.
     place[60:] = 0
     skewed = position_bias(place, shown)
     covariance = np.array(
@@ -90,6 +90,7 @@ def test_position_test_keeps_its_level_under_mixed_numbers_of_answers() -> None:
     assert abs(p.mean() - 0.5) < 0.045
 
 
+@settings(deadline=None)  # the first call imports scipy
 @given(st.floats(0, 400), st.integers(1, 30))
 def test_tail_of_chi_square(value: float, degrees: int) -> None:
     from scipy.stats import chi2
