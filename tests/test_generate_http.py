@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from kills import kill_repeatedly
 from loopback import Loopback
 from small_data import query_rows, response_rows, write_pool, write_responses
 
@@ -255,8 +251,7 @@ def test_the_cap_stops_cleanly_and_a_higher_one_goes_on(tmp_path: Path) -> None:
 
 def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
     """Must show 4: no settled call twice, in-flight ones few and listed, tables as undisturbed."""
-    rows, concurrency, kills = response_rows(), 8, 20
-    random_moment = random.Random(20251116)
+    rows = response_rows()
     out = tmp_path / "out"
     with Loopback(replies=replay(rows), delay_s=0.02) as server:
         data = DataConfig(
@@ -265,32 +260,11 @@ def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
         )  # fmt: skip
         undisturbed = generate(data, tmp_path / "whole", run=FAST)
         server.seen.clear()
-        command = [
-            sys.executable, "-m", "personaroute_bench.cli", "generate", "--users", "5",
-            "--pool", str(data.pool), "--tasks", data.tasks, "--out", str(out),
-            "--concurrency", str(concurrency), "--quiet",
-        ]  # fmt: skip
-        unknown = 0
-        for _ in range(kills):
-            before = len(server.seen)
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-                # About 180 calls over 20 kills: wait for some calls, then for a moment more.
-                wait_for = before + random_moment.randrange(12)
-                deadline = time.monotonic() + 30
-                while len(server.seen) < wait_for and process.poll() is None:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.002)
-                time.sleep(random_moment.random() * 0.03)
-                process.send_signal(signal.SIGKILL)
-            if (out / "ledger.sqlite").exists():
-                with Ledger(out / "ledger.sqlite") as ledger:
-                    now = int(
-                        next(ledger.query("SELECT count(*) FROM attempts WHERE state = 'unknown'"))[
-                            0
-                        ]
-                    )
-                assert now - unknown <= concurrency
-                unknown = now
+        arguments = ["generate", "--users", "5", "--pool", str(data.pool), "--tasks", data.tasks,
+                     "--out", str(out)]  # fmt: skip
+        unknown = kill_repeatedly(
+            server, arguments, out / "ledger.sqlite", kills=20, concurrency=8, seed=20251116
+        )
         result = generate(data, out, run=FAST)
         asked = Counter((seen.model, seen.prompt) for seen in server.seen)
     assert set(asked) == {(row["llm"], row["query"]) for row in rows}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from bench_command import Bench
+from kills import kill_repeatedly
 from loopback import Loopback
 from small_data import LLMS, write_pool, write_responses
 
@@ -157,6 +158,33 @@ def test_faults_and_the_cap_hold_for_judge_calls(tmp_path: Path) -> None:
         "ok"
     }
     assert result.manifest["spend"]["unknown_calls"] >= 1
+
+
+def test_a_killed_judge_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Loopback(first_answer, delay_s=0.02) as server:
+        data = config(tmp_path, server.url, judge="direct")
+        generate(data, tmp_path / "whole", run=FAST)
+        server.seen.clear()
+        arguments = [
+            "generate", "--users", str(USERS), "--strategy", "llm_judge", "--queries-per-task",
+            str(QUERIES // 3), "--responses", str(data.responses), "--pool", str(data.pool),
+            "--judge", "direct", "--judge-pool", str(data.judge_pool), "--judge-llm", "judge/one",
+            "--out", str(out),
+        ]  # fmt: skip
+        unknown = kill_repeatedly(
+            server, arguments, out / "ledger.sqlite", kills=8, concurrency=4, seed=3
+        )
+        result = generate(data, out, run=FAST)
+        asked = Counter((s.prompt, s.body["messages"][0]["content"]) for s in server.seen)
+    assert len(asked) == USERS * QUERIES
+    assert sum(asked.values()) - len(asked) <= unknown
+    assert result.manifest["spend"]["unknown_calls"] == unknown
+    for name in ("judgments", "ratings", "users"):
+        one, two = (
+            pq.read_table(folder / f"{name}.parquet") for folder in (out, tmp_path / "whole")
+        )
+        assert one.equals(two)
 
 
 def test_a_simulated_judge_is_refused(tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ def test_a_failed_router_is_exit_code_1_with_results_and_its_traceback(data: Pat
     [
         (["--router", "best-singel"], "did you mean 'best-single'"),
         (["--router", "cli_routers:Absent"], "has no 'Absent'"),
-        (["--setting", "new-user"], "unknown setting"),
+        (["--setting", "new-users"], "did you mean 'new-user'"),
+        (["--setting", "drift"], "setting 'drift' is of strategy 'drift'"),
+        (["--shots", "3"], "shots does not apply to setting 'general'"),
+        (["--setting", "new-llm", "--held-out", "llm-x"], "unknown LLM 'llm-x'"),
         (["--strategy", "x"], "unknown strategy"),
         (["--tier", "T2"], "persona"),
         (["--predictions", "absent.csv"], "absent.csv"),
@@ -112,7 +115,8 @@ def test_options_that_typer_refuses_are_exit_code_2(data: Path, arguments: list[
 def test_help_names_every_flag_of_the_issue() -> None:
     shown = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(_app(), ["--help"]).stdout
     for flag in (
-        "--strategy", "--router", "--predictions", "--setting", "--feedback", "--tier",
+        "--strategy", "--router", "--predictions", "--setting", "--shots", "--held-out",
+        "--retention", "--feedback", "--tier",
         "--interactions-per-user", "--seeds", "--choices", "--json", "--draws", "--quiet",
     ):  # fmt: skip
         assert flag in shown

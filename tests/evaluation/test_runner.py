@@ -12,7 +12,7 @@ from small_benchmark import STRATEGY, save, small_benchmark, with_interactions
 
 from personaroute_bench.benchmark import Benchmark, Interactions
 from personaroute_bench.errors import BenchError, UsageError
-from personaroute_bench.evaluation import runner
+from personaroute_bench.evaluation import requests, runner
 from personaroute_bench.evaluation.protocol import History, Requests
 from personaroute_bench.evaluation.registry import NAMES
 from personaroute_bench.evaluation.runner import evaluate
@@ -136,7 +136,7 @@ def test_blocks_of_users_give_the_same_choices(
     benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(benchmark)
-    monkeypatch.setattr(runner, "BLOCK_REQUESTS", 20)
+    monkeypatch.setattr(requests, "BLOCK_REQUESTS", 20)
     parts = run(benchmark)
     for name in NAMES:
         assert whole[name]["choices_sha256"] == parts[name]["choices_sha256"]
@@ -307,7 +307,14 @@ def test_predictions_are_scored_like_the_router_that_made_them(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"setting": "new-user"}, "unknown setting 'new-user'; known: general"),
+        ({"setting": "new-users"}, "unknown setting 'new-users'"),
+        ({"setting": "new-user", "shots": -1}, "shots is -1; give 0 or more"),
+        ({"setting": "new-user", "held_out": ["nobody"]}, "unknown user 'nobody'"),
+        ({"setting": "new-llm", "held_out": [f"llm-{m}" for m in range(4)]}, "holds out 4 of 4"),
+        ({"setting": "cross-task", "shots": 2}, "shots does not apply to setting 'cross-task'"),
+        ({"held_out": ["llm-0"]}, "held_out does not apply to setting 'general'"),
+        ({"retention": True}, "retention does not apply to setting 'general'"),
+        ({"setting": "drift"}, "setting 'drift' is of strategy 'drift'"),
         ({"feedback": "fulll"}, "did you mean 'full'"),
         ({"tier": "T9"}, "unknown tier 'T9'"),
         ({"tier": "T2"}, "persona"),

@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 from personaroute_bench.router.best_per_user import BestPerUser
 from personaroute_bench.router.best_per_user_task import BestPerUserTask
-from personaroute_bench.router.means import STRENGTHS, Totals, first_best, totals
+from personaroute_bench.router.means import (
+    NEWCOMER_ROWS,
+    STRENGTHS,
+    Counts,
+    Totals,
+    first_best,
+    totals,
+)
 from personaroute_bench.router.random import Random
 from small_benchmark import STRATEGY, small_benchmark, with_interactions
 
@@ -215,3 +222,104 @@ def test_strength_is_selected_on_validation() -> None:
     task = BestPerUserTask()
     task.fit(told(small_benchmark(), validated=False))
     assert task.strength == task.user_strength == 10.0
+
+
+class Adapting:
+    """Runs a bundled router in a few-shot setting and keeps its choices."""
+
+    def __init__(self, name: str) -> None:
+        self.inner: Any = load(name)()
+
+    def fit(self, history: History) -> None:
+        self.inner.fit(history)
+
+    def adapt(self, support: History) -> None:
+        self.inner.adapt(support)
+
+    def route(self, requests: Any) -> Any:
+        index = np.asarray(self.inner.route(requests))
+        self.found = requests.candidates[index].reshape(len(requests.user_ids), -1)
+        return index
+
+
+def few_shot(benchmark: Benchmark, name: str, **options: Any) -> np.ndarray:
+    """[U, Q] ids of the LLMs chosen."""
+    router = Adapting(name)
+    results = evaluate(benchmark, [router], bootstrap_draws=0, **options)
+    assert results.failed == [], results.traces
+    return router.found
+
+
+@pytest.mark.parametrize("feedback", ["full", "choice", "pairwise"])
+@pytest.mark.parametrize("name", PERSONAL)
+def test_new_users_get_their_own_after_a_few_shots(name: str, feedback: str) -> None:
+    # of the known users three want LLM 0 and two each of the others; the new ones 1, 2 and 3
+    favourite = np.asarray([0, 0, 0, 1, 1, 2, 2, 3, 3] + [1, 2, 3])[:, None].repeat(2, axis=1)
+    data = taste(small_benchmark(), favourite)
+    options: dict[str, Any] = {
+        "setting": "new-user",
+        "held_out": ["user-9", "user-10", "user-11"],
+        "feedback": feedback,
+    }
+    unknown = few_shot(data, name, shots=0, **options)
+    assert (unknown == "llm-0").all()  # what most of the known ones want
+    known = few_shot(data, name, shots=20, **options)
+    np.testing.assert_array_equal(known, np.asarray([["llm-1"], ["llm-2"], ["llm-3"]]).repeat(8, 1))
+
+
+@pytest.mark.parametrize("name", ["best-single", "best-per-task", *PERSONAL])
+def test_a_new_llm_that_is_better_is_chosen_once_it_was_seen(name: str) -> None:
+    data = small_benchmark()
+    for split in ("train", "validation"):
+        part = data.memory[STRATEGY, split]
+        part.reward[:] = [0.2, 0.4, 0.3, 0.9]
+        part.chosen[:] = [False, False, False, True]
+    options = {"setting": "new-llm", "held_out": ["llm-3"]}
+    assert (few_shot(data, name, shots=0, **options) == "llm-1").all()
+    assert (few_shot(data, name, shots=60, **options) == "llm-3").all()
+    part.reward[:] = [0.2, 0.4, 0.3, 0.1]
+    data.memory[STRATEGY, "train"].reward[:] = [0.2, 0.4, 0.3, 0.1]
+    assert (few_shot(data, name, shots=60, **options) == "llm-1").all()
+
+
+def test_a_new_llm_is_believed_to_be_average_for_ten_rows() -> None:
+    history = told(small_benchmark())
+    support = dataclasses.replace(
+        history,
+        user_ids=np.asarray(["user-3", "stranger"]),
+        llm_ids=np.asarray([f"llm-{m}" for m in range(5)]),
+        query_ids=history.query_ids[:1],
+        task_of_query=history.task_of_query[:1],
+        observed=np.ones((2, 1, 5), np.bool_),
+        rewards=np.full((2, 1, 5), 0.5, np.float32),
+        chosen=np.zeros((2, 1, 5), np.bool_),
+        cost_usd=np.asarray([[9.0, 9.0, 9.0, 9.0, 0.0025]]),
+        validation=None,
+    )
+    counts = Counts.of(history)
+    joined = counts.joined(support)
+    assert joined.llm_ids == tuple(f"llm-{m}" for m in range(5))
+    assert joined.rows(["stranger", "user-3", "nobody"]).tolist() == [12, 3, -1]
+    # 2 rows of .5 and ten of the mean of the LLMs that the history knew
+    before = counts.totals.over(0).over(0)
+    known = joined.totals.over(0).over(0)
+    assert known.count[4] == 2 + NEWCOMER_ROWS
+    assert known.mean[4] == pytest.approx((1 + NEWCOMER_ROWS * before.mean.mean()) / 12)
+    assert joined.totals.count[3].sum() == counts.totals.count[3].sum() + 5
+    # what it cost is known from the support, what the others cost from all their past
+    assert joined.order.tolist() == [0, 1, 4, 2, 3]
+    assert counts.totals.sum.shape == (13, 2, 4)  # as it was
+
+
+def test_cheapest_and_sizes_consider_new_llms() -> None:
+    data = small_benchmark()  # sizes unknown, 7, 8, 9; costs rise with the index
+    for name, new, shots, expected in (
+        ("cheapest", "llm-0", 1, "llm-0"),
+        ("cheapest", "llm-0", 0, "llm-1"),
+        ("cheapest", "llm-2", 5, "llm-0"),
+        ("smallest", "llm-1", 0, "llm-1"),
+        ("largest", "llm-3", 0, "llm-3"),
+        ("largest", "llm-1", 3, "llm-3"),
+    ):
+        found = few_shot(data, name, setting="new-llm", held_out=[new], shots=shots)
+        assert (found == expected).all(), (name, new)
