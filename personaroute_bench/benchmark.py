@@ -6,7 +6,7 @@ Arrays are indexed [query, llm] or [user, query, llm], in the order of the table
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from personaroute_bench.errors import BenchError, UsageError, did_you_mean
-from personaroute_bench.files import read_json
+from personaroute_bench.files import read_json, sha256_file
 from personaroute_bench.schemas import SPLITS
 
 Strings = NDArray[np.str_]
@@ -83,6 +83,12 @@ class Benchmark:
                 f"make it, or continue it, with: bench generate --out {directory}"
             )
         manifest = read_json(directory / MANIFEST)
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+            raise UsageError(
+                f"{directory / MANIFEST} is damaged; run bench generate on the folder again"
+            )
+        names = ("tasks", "queries", "llms", "responses", "users")
+        verify(directory, manifest, [directory / f"{name}.parquet" for name in names])
         tables = {name: read_table(directory, name) for name in ("tasks", "queries", "llms")}
         responses = read_table(
             directory,
@@ -206,9 +212,9 @@ class Benchmark:
         shape = (len(queries), len(self.llm_ids))
         per_user = shape[0] * shape[1]
         start = 0
-        for table in self._whole_users(
-            self.directory / "interactions" / strategy / split, per_user
-        ):
+        folder = self.directory / "interactions" / strategy / split
+        verify(self.directory, self.manifest, sorted(folder.glob("*.parquet")))
+        for table in self._whole_users(folder, per_user):
             count = table.num_rows // per_user
             users = np.arange(start, start + count)
             cell = self._cells(table, users, queries)
@@ -255,6 +261,23 @@ class Benchmark:
         if len(np.unique(cell)) != len(cell):
             raise BenchError("interactions hold the same (user, query, llm) twice")
         return cell
+
+
+def verify(directory: Path, manifest: Mapping[str, Any], paths: Iterable[Path]) -> None:
+    """Compare files with the hashes of the manifest; files that it does not name are left out.
+
+    Raises:
+        BenchError: a file was changed or damaged after the data set was made.
+    """
+    for path in paths:
+        entry = manifest["files"].get(path.relative_to(directory).as_posix())
+        if entry is None or not path.is_file():
+            continue
+        if path.stat().st_size != entry["bytes"] or sha256_file(path) != entry["sha256"]:
+            raise BenchError(
+                f"{path} is not the file that {MANIFEST} describes: it was changed or damaged; "
+                "make it again by running bench generate with the same options on the folder"
+            )
 
 
 def index_of(values: Any, known: Any, what: str) -> Ints:

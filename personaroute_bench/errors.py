@@ -4,6 +4,7 @@ BenchError                   1  something went wrong while running
 ├── UsageError               2  a value, file or option is wrong; nothing was started
 │   └── ConfigMismatch       2  the folder holds a data set of another configuration
 ├── Incomplete               3  stopped cleanly by a budget, a quota or a limit; run again to go on
+│   └── Interrupted        130  the same, by Ctrl-C
 └── TooManyFailures          4  more calls failed than --max-error-rate allows
 
 Every message names the value, the place and the remedy.
@@ -32,6 +33,12 @@ class Incomplete(BenchError):
     """Stopped cleanly before the end (budget, quota); the same command continues."""
 
     exit_code = 3
+
+
+class Interrupted(Incomplete):
+    """Stopped by Ctrl-C; what was answered is kept."""
+
+    exit_code = 130
 
 
 class TooManyFailures(BenchError):

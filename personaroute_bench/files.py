@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,24 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write one Parquet file (zstd), whole or not at all."""
+def write_table(path: Path, table: pa.Table, provenance: str | None = None) -> None:
+    """Write one Parquet file (zstd), whole or not at all.
+
+    Args:
+        path: the file.
+        table: the rows.
+        provenance: of the responses behind them; stands in the file's own metadata. None where
+            there are none.
+    """
     import pyarrow.parquet as pq
+
+    if provenance is not None:
+        table = table.replace_schema_metadata(marked(table.schema.metadata, provenance))
 
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def marked(metadata: Mapping[bytes, bytes] | None, provenance: str) -> dict[bytes, bytes]:
+    """Return schema metadata that says where the responses come from."""
+    return {**(metadata or {}), b"personaroute_provenance": provenance.encode()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from personaroute_bench.errors import ConfigMismatch, UsageError
-from personaroute_bench.files import disk_error, read_json, write_json
+from personaroute_bench.files import disk_error, read_json, sha256_file, write_json
 from personaroute_bench.hashing import canonical_json, digest
 
 CONFIG = "config.json"
@@ -72,23 +72,80 @@ class DataFolder:
                 write_json(path / CONFIG, state)
             yield cls(path, state)
 
-    def is_done(self, stage: str, inputs: Any, *files: Path) -> bool:
-        """Whether the stage was finished with just these inputs and its files are there."""
-        done = self._state["stages"].get(stage, {}).get("inputs") == digest(inputs)
-        return done and all(file.exists() for file in files)
+    def is_done(self, stage: str, inputs: Any, *paths: Path) -> bool:
+        """Whether the stage was finished with just these inputs and its files are as it left them.
 
-    def mark_done(self, stage: str, inputs: Any, result: Mapping[str, Any] | None = None) -> None:
-        """Remember that the stage is finished, and what it reports."""
-        self._state["stages"][stage] = {"inputs": digest(inputs), "result": dict(result or {})}
+        A file of another size or time is hashed, so a copied folder is as good as the original,
+        and a damaged or foreign file is made again.
+        """
+        entry = self._state["stages"].get(stage)
+        if entry is None or entry["inputs"] != digest(inputs):
+            return False
+        files = entry.get("files", {})
+        found = {self._name(file) for path in paths for file in _files_of(path)}
+        if found != set(files) or not all(path.exists() for path in paths):
+            return False
+        return all(_is_same(self.path / name, seen) for name, seen in files.items())
+
+    def mark_done(
+        self,
+        stage: str,
+        inputs: Any,
+        *paths: Path,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Remember that the stage is finished, what files it made, and what it reports."""
+        files = {self._name(file): _look(file) for path in paths for file in _files_of(path)}
+        self._state["stages"][stage] = {
+            "inputs": digest(inputs),
+            "files": files,
+            "result": dict(result or {}),
+        }
         write_json(self.path / CONFIG, self._state)
+
+    def sha256(self, stage: str) -> dict[str, str]:
+        """Return the hashes of a finished stage's files, by name."""
+        files = self._state["stages"].get(stage, {}).get("files", {})
+        return {name: str(seen["sha256"]) for name, seen in files.items()}
+
+    def use_ledger(self, asked: Path | None) -> Path:
+        """Return the ledger of the data set: the one named first, for ever.
+
+        Raises:
+            UsageError: another one is named now, which would pay again and escape the cap.
+        """
+        held = self._state.get("ledger")
+        if held is None:
+            path = asked or self.path / "ledger.sqlite"
+            self._state["ledger"] = os.path.relpath(path, self.path)
+            write_json(self.path / CONFIG, self._state)
+            return path
+        path = self.path / str(held)
+        if asked is not None and asked.resolve() != path.resolve():
+            raise UsageError(
+                f"--ledger {asked}: {self.path} keeps its calls in {path}, and another ledger "
+                "would pay for them again; leave --ledger out, or give another --out"
+            )
+        return path
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
 
     def result(self, stage: str) -> dict[str, Any]:
         """Return what a finished stage reported."""
         return dict(self._state["stages"].get(stage, {}).get("result", {}))
 
     def is_whole(self) -> bool:
-        """Whether the manifest is there."""
-        return (self.path / MANIFEST).is_file()
+        """Whether the manifest is there, and the files that it names are as it says."""
+        try:
+            manifest = read_json(self.path / MANIFEST)
+            listed = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
+        except (UsageError, TypeError, KeyError, AttributeError, ValueError):
+            return False
+        return all(
+            (self.path / name).is_file() and (self.path / name).stat().st_size == size
+            for name, size in listed.items()
+        )
 
     def begin_change(self) -> None:
         """Take the manifest away: from here until it is written again the data set is not whole."""
@@ -112,6 +169,16 @@ def check_definition(path: Path, defining: Mapping[str, Any]) -> None:
             )
         return
     state = read_json(config)
+    whole = {"dataset_id": str, "defining": dict, "stages": dict}
+    if (
+        isinstance(state, dict)
+        and state.get("format") == FORMAT
+        and not all(isinstance(state.get(name), kind) for name, kind in whole.items())
+    ):
+        raise UsageError(
+            f"{config} is damaged; move it away together with the tables, and run the same command "
+            f"again (--ledger {path / 'ledger.sqlite'} keeps what was paid for)"
+        )
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UsageError(
             f"{config} is of format {state.get('format') if isinstance(state, dict) else state!r}, "
@@ -122,10 +189,12 @@ def check_definition(path: Path, defining: Mapping[str, Any]) -> None:
     if differing:
         shown = "\n".join(f"  {line}" for line in differing[:12])
         more = f"\n  … and {len(differing) - 12} more" if len(differing) > 12 else ""
+        remedy = "Give another --out"
+        ledger = path / state.get("ledger", "ledger.sqlite")
+        if ledger.is_file():
+            remedy += f"; with --ledger {ledger} no answer that was paid for is asked again"
         raise ConfigMismatch(
-            f"{path} holds a data set of another configuration:\n{shown}{more}\n"
-            f"Give another --out; with --ledger {path / 'ledger.sqlite'} answers that were paid "
-            "for already are not asked again."
+            f"{path} holds a data set of another configuration:\n{shown}{more}\n{remedy}."
         )
 
 
@@ -138,6 +207,22 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if before != after:
             lines.append(f"{key}: {_short(before)} → {_short(after)}")
     return lines
+
+
+def _files_of(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+
+
+def _look(file: Path) -> dict[str, Any]:
+    stat = file.stat()
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256_file(file)}
+
+
+def _is_same(file: Path, seen: Mapping[str, Any]) -> bool:
+    stat = file.stat()
+    if stat.st_size != seen["bytes"]:
+        return False
+    return bool(stat.st_mtime_ns == seen["mtime_ns"] or sha256_file(file) == seen["sha256"])
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.errors import UsageError
-from personaroute_bench.files import read_json, sha256_file, write_json, write_table
+from personaroute_bench.files import read_json, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder
 from personaroute_bench.interactions import ResponseGrid, write_interactions
 from personaroute_bench.judge import Judged, judge_facts, make_style
@@ -28,7 +28,7 @@ from personaroute_bench.plan import Plan, make_plan
 from personaroute_bench.report import Report
 from personaroute_bench.responses import build_table, coverage_of, grid_of
 from personaroute_bench.schemas import LLMS, STRATEGIES, TASKS, queries_schema
-from personaroute_bench.settle import settle_responses
+from personaroute_bench.settle import check_error_rate, has_unsettled, settle_responses
 from personaroute_bench.users.laws import STYLE_STRATEGIES, make_law
 from personaroute_bench.users.personas import PersonaSource
 from personaroute_bench.users.populations import user_ids, users_table
@@ -70,28 +70,30 @@ def generate(
     plan = make_plan(data, run, report)
     with DataFolder.open(Path(out), plan.defining) as folder:
         check_users(folder, data)
-        before = folder.is_whole()
-        write_queries(folder, plan)
+        whole = folder.is_whole()
         responses = make_responses(folder, plan, run, report)
+        provenance = provenance_of(responses)
+        write_queries(folder, plan, provenance)
         strategies = strategies_of(folder, data)
-        write_users(folder, data, strategies, plan.personas)
-        grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
         judged = make_style(folder, plan, run, responses, strategies, report)
+        write_users(folder, data, strategies, plan.personas, provenance)
+        grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
         for strategy in strategies:
-            write_strategy(folder, plan, grid, strategy, judged, report)
-        if before and folder.is_whole():
+            write_strategy(folder, plan, grid, strategy, judged, provenance, report)
+        if whole and folder.is_whole():
             return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
         report.stage("manifest")
-        return Generated(folder.path, finish(folder, plan, responses), changed=True)
+        folder.begin_change()
+        return Generated(folder.path, finish(folder, plan, responses, strategies), changed=True)
 
 
 def check_users(folder: DataFolder, data: DataConfig) -> None:
-    """Refuse to take users away from a data set.
+    """Refuse to take users away from a whole data set.
 
     Raises:
         UsageError: the folder holds more users than asked for.
     """
-    held = folder.result("users").get("count", 0)
+    held = folder.result("whole").get("users", 0)
     if held > data.users:
         raise UsageError(
             f"{folder.path} holds {held} users already, got --users {data.users}; ask for at least "
@@ -99,7 +101,12 @@ def check_users(folder: DataFolder, data: DataConfig) -> None:
         )
 
 
-def write_queries(folder: DataFolder, plan: Plan) -> None:
+def provenance_of(responses: pa.Table) -> str:
+    """Return ``simulated``, ``recorded`` or ``live``; several, with commas, where mixed."""
+    return ", ".join(sorted(set(responses["provenance"].cast(pa.string()).to_pylist())))
+
+
+def write_queries(folder: DataFolder, plan: Plan, provenance: str) -> None:
     """Write `tasks`, `queries` (with embeddings and split) and `llms`."""
     paths = {name: folder.path / f"{name}.parquet" for name in ("tasks", "queries", "llms")}
     if folder.is_done("queries", plan.defining, *paths.values()):
@@ -108,9 +115,8 @@ def write_queries(folder: DataFolder, plan: Plan) -> None:
     queries = plan.taskset.queries
     vectors = plan.embedder.embed([query.query for query in queries])
     schema = queries_schema(vectors.shape[1])
-    write_table(
-        paths["queries"],
-        pa.table(
+    tables = {
+        "queries": pa.table(
             {
                 "query_id": [query.query_id for query in queries],
                 "task_id": [query.task_id for query in queries],
@@ -126,17 +132,11 @@ def write_queries(folder: DataFolder, plan: Plan) -> None:
             },
             schema=schema,
         ),
-    )
-    write_table(
-        paths["tasks"],
-        pa.Table.from_pylist(
+        "tasks": pa.Table.from_pylist(
             [{name: getattr(task, name) for name in TASKS.names} for task in plan.taskset.tasks],
             schema=TASKS,
         ),
-    )
-    write_table(
-        paths["llms"],
-        pa.Table.from_pylist(
+        "llms": pa.Table.from_pylist(
             [
                 {
                     **{name: getattr(llm, name, None) for name in LLMS.names},
@@ -147,24 +147,34 @@ def write_queries(folder: DataFolder, plan: Plan) -> None:
             ],
             schema=LLMS,
         ),
-    )
-    folder.mark_done("queries", plan.defining)
+    }
+    for name, table in tables.items():
+        write_table(paths[name], table, provenance)
+    folder.mark_done("queries", plan.defining, *paths.values())
 
 
 def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> pa.Table:
-    """Return the `responses` table, asking the LLMs for what is not there yet."""
+    """Return the `responses` table, asking the LLMs for what is not there yet.
+
+    Raises:
+        TooManyFailures: too many calls are settled as errors.
+    """
     path = folder.path / "responses.parquet"
     done = folder.is_done("responses", plan.defining, path)
-    if done and not folder.result("responses").get("unsettled"):
-        return pq.read_table(path)
+    if done:
+        table = pq.read_table(path)
+        if plan.recorded is not None or not has_unsettled(folder, plan, table, run):
+            return table
     report.stage("responses")
     settled = settle_responses(folder, plan, run, report)
     table = build_table(settled.rows, plan.taskset, plan.pool.llms, plan.data)
+    if plan.recorded is None:
+        check_error_rate(folder, table, run)
     if not (done and table.equals(pq.read_table(path))):
         folder.begin_change()
-        write_table(path, table)
-    folder.mark_done("responses", plan.defining, {"unsettled": settled.unsettled})
-    folder.mark_done("spend", {}, settled.spend)
+        write_table(path, table, provenance_of(table))
+    folder.mark_done("spend", {}, result=settled.spend)
+    folder.mark_done("responses", plan.defining, path)
     settled.raise_if_stopped()
     return table
 
@@ -179,7 +189,11 @@ def strategies_of(folder: DataFolder, data: DataConfig) -> tuple[str, ...]:
 
 
 def write_users(
-    folder: DataFolder, data: DataConfig, strategies: tuple[str, ...], personas: PersonaSource
+    folder: DataFolder,
+    data: DataConfig,
+    strategies: tuple[str, ...],
+    personas: PersonaSource,
+    provenance: str,
 ) -> None:
     """Write `users`."""
     inputs = {
@@ -193,8 +207,9 @@ def write_users(
     if folder.is_done("users", inputs, path):
         return
     folder.begin_change()
-    write_table(path, users_table(data.preset, data.seed, data.users, strategies, personas))
-    folder.mark_done("users", inputs, {"count": data.users})
+    table = users_table(data.preset, data.seed, data.users, strategies, personas)
+    write_table(path, table, provenance)
+    folder.mark_done("users", inputs, path)
 
 
 def write_strategy(
@@ -203,13 +218,14 @@ def write_strategy(
     grid: ResponseGrid,
     strategy: str,
     judged: Judged | None,
+    provenance: str,
     report: Report,
 ) -> None:
     """Write ``interactions/STRATEGY/SPLIT`` and note the headroom."""
     data, style = plan.data, judged.style if judged is not None else None
     inputs = {
-        "responses": sha256_file(folder.path / "responses.parquet"),
-        "users": sha256_file(folder.path / "users.parquet"),
+        "responses": folder.sha256("responses"),
+        "users": folder.sha256("users"),
         "strategy": strategy,
         "style": style.fingerprint if style is not None and strategy in STYLE_STRATEGIES else None,
     }
@@ -224,26 +240,25 @@ def write_strategy(
         grid,
         np.asarray(user_ids(0, data.users)),
         make_law(strategy, data, grid, style),
+        provenance=provenance,
         on_progress=report.rows,
     )
     result = {"rows": counts, "headroom": headroom.as_json()}
     if strategy == "llm_judge" and judged is not None:
         result["judge"] = judge_facts(plan, grid, judged)
-    folder.mark_done(stage, inputs, result)
+    folder.mark_done(stage, inputs, target, result=result)
 
 
-def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any]:
+def finish(
+    folder: DataFolder, plan: Plan, responses: pa.Table, strategies: tuple[str, ...]
+) -> dict[str, Any]:
     """Write the card, and last the manifest."""
     from personaroute_bench.publishing.card import write_card
 
     coverage = coverage_of(responses, plan.pool.llms)
-    strategies = {
-        name: folder.result(f"interactions/{name}") for name in strategies_of(folder, plan.data)
-    }
-    provenance = sorted(set(responses["provenance"].combine_chunks().dictionary.to_pylist()))
     facts = {
-        "provenance": provenance,
-        "strategies": strategies,
+        "provenance": provenance_of(responses).split(", "),
+        "strategies": {name: folder.result(f"interactions/{name}") for name in strategies},
         "coverage": {"statuses": coverage.statuses, "by_llm": coverage.by_llm},
         "spend": folder.result("spend"),
         "prices": [
@@ -260,10 +275,11 @@ def finish(folder: DataFolder, plan: Plan, responses: pa.Table) -> dict[str, Any
     write_card(folder.path, plan, facts)
     manifest = build_manifest(
         folder.path,
-        configuration=plan.data.as_json(),
+        configuration={**plan.data.as_json(), "strategies": list(strategies)},
         defining=plan.defining,
         dataset_id=folder.dataset_id,
         facts=facts,
     )
+    folder.mark_done("whole", {}, result={"users": plan.data.users})
     write_json(folder.path / MANIFEST, manifest)
     return manifest

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from personaroute_bench.benchmark import Ints, Strings
-from personaroute_bench.files import disk_error
+from personaroute_bench.files import disk_error, marked
 from personaroute_bench.headroom import Headroom, HeadroomMeter
 from personaroute_bench.schemas import SPLITS, interactions_schema
 from personaroute_bench.users.rewards import Bools, Doubles, Floats, tied_best
@@ -74,6 +74,7 @@ def write_interactions(
     user_ids: Strings,
     law: Law,
     *,
+    provenance: str = "simulated",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, int], Headroom]:
     """Write ``folder/SPLIT/*.parquet`` for all users.
@@ -86,6 +87,7 @@ def write_interactions(
         grid: responses.
         user_ids: [U].
         law: the strategy.
+        provenance: of the responses; stands in the files' metadata.
         on_progress: called with rows written and rows in all.
 
     Returns:
@@ -97,7 +99,7 @@ def write_interactions(
     aside = folder.with_name(f".{folder.name}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        counts, headroom = _write_blocks(aside, grid, user_ids, law, on_progress)
+        counts, headroom = _write_blocks(aside, grid, user_ids, law, provenance, on_progress)
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
     except OSError as error:
@@ -112,6 +114,7 @@ def _write_blocks(
     grid: ResponseGrid,
     user_ids: Strings,
     law: Law,
+    provenance: str,
     on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, int], Headroom]:
     rows_per_user = grid.performance.size
@@ -120,13 +123,11 @@ def _write_blocks(
         grid.llm_ids.tolist(), law.usable, grid.split == "train", grid.split == "test"
     )
     counts = dict.fromkeys(SPLITS, 0)
+    schema = interactions_schema(law.strategy)
+    schema = schema.with_metadata(marked(schema.metadata, provenance))
     with ExitStack() as stack:
         splits = {
-            name: stack.enter_context(
-                _SplitWriter(
-                    folder / name, grid, grid.split == name, interactions_schema(law.strategy)
-                )
-            )
+            name: stack.enter_context(_SplitWriter(folder / name, grid, grid.split == name, schema))
             for name in SPLITS
         }
         for start, stop in user_blocks(len(user_ids), rows_per_user):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from personaroute_bench.config import RunConfig
 from personaroute_bench.errors import Incomplete
-from personaroute_bench.files import sha256_file, write_table
+from personaroute_bench.files import write_table
 from personaroute_bench.hashing import digest, hash_uniform
 from personaroute_bench.interactions import ResponseGrid
 from personaroute_bench.judging.dimensions import NAMES
@@ -64,6 +64,10 @@ class _Stage:
     report: Report
 
     @property
+    def provenance(self) -> str:
+        return ", ".join(sorted(set(self.responses["provenance"].cast(pa.string()).to_pylist())))
+
+    @property
     def query_ids(self) -> list[str]:
         return [query.query_id for query in self.plan.taskset.queries]
 
@@ -94,7 +98,7 @@ def make_style(
         return None
     stage = _Stage(folder, plan, run, responses, report)
     inputs = {
-        "responses": sha256_file(folder.path / "responses.parquet"),
+        "responses": folder.sha256("responses"),
         "style": STYLE_VERSION,
         "judging": plan.data.judging,
         "personas": plan.personas.fingerprint(),
@@ -119,8 +123,9 @@ def _embedded(stage: _Stage, inputs: dict[str, Any]) -> Floats:
     stage.report.stage("style", "measured on the text (the embedded judge)")
     stage.folder.begin_change()
     ratings = embedded_ratings(stage.responses, stage.plan)
-    write_table(path, ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED))
-    stage.folder.mark_done("ratings", inputs)
+    table = ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED)
+    write_table(path, table, stage.provenance)
+    stage.folder.mark_done("ratings", inputs, path)
     return ratings
 
 
@@ -229,7 +234,7 @@ def _ask_directly(stage: _Stage, calls: Any, judges: Pool) -> pa.Table:
 
 
 def _settle(stage: _Stage, spend: dict[str, Any], stopped: str | None) -> None:
-    stage.folder.mark_done("spend", {}, spend)
+    stage.folder.mark_done("spend", {}, result=spend)
     if stopped is not None:
         raise Incomplete(stopped)
 
@@ -237,11 +242,11 @@ def _settle(stage: _Stage, spend: dict[str, Any], stopped: str | None) -> None:
 def _write(stage: _Stage, name: str, inputs: dict[str, Any], table: pa.Table) -> None:
     """Write a table unless it is there with the same content."""
     path = stage.folder.path / f"{name}.parquet"
-    if path.is_file() and pq.read_table(path).equals(table):
+    if stage.folder.is_done(name, inputs, path) and pq.read_table(path).equals(table):
         return
     stage.folder.begin_change()
-    write_table(path, table)
-    stage.folder.mark_done(name, inputs)
+    write_table(path, table, stage.provenance)
+    stage.folder.mark_done(name, inputs, path)
 
 
 def _content(table: pa.Table) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from personaroute_bench.config import DataConfig
+from personaroute_bench.hashing import digest
 from personaroute_bench.interactions import ResponseGrid
 from personaroute_bench.llms.types import LLM, STATUSES, ChatRequest, Reply
 from personaroute_bench.schemas import RESPONSES
@@ -38,10 +39,24 @@ class Coverage:
 
 
 def requests_for(taskset: TaskSet, llms: Sequence[LLM], data: DataConfig) -> list[ChatRequest]:
-    """Return one request a (query, LLM), in the order of the table."""
+    """Return one request a (query, LLM), in the order of the table.
+
+    What a simulated LLM answers follows from the seed and from what it knows of the query, so both
+    are part of its request, and of the ledger's key.
+    """
+    known = {
+        query.query_id: digest([data.seed, query.query_id, query.prompt, query.ground_truth])
+        for query in taskset.queries
+    }
+
+    def asked(llm: LLM, query: Query) -> LLM:
+        if llm.provider != "simulated":
+            return llm
+        return replace(llm, parameters={**llm.parameters, "simulation": known[query.query_id]})
+
     return [
         ChatRequest(
-            llm=llm,
+            llm=asked(llm, query),
             messages=(("user", query.prompt),),
             max_tokens=data.max_tokens,
             temperature=data.temperature,

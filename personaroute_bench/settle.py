@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personaroute_bench.config import DataConfig, RunConfig
-from personaroute_bench.errors import Incomplete
+from personaroute_bench.errors import Incomplete, TooManyFailures
 from personaroute_bench.llms.types import LLM, ChatRequest, Reply, Wire
 from personaroute_bench.responses import requests_for, rows_from_recorded, rows_from_replies
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from personaroute_bench.folder import DataFolder
     from personaroute_bench.llms.engine import EngineOptions
     from personaroute_bench.llms.pool import Pool
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger.sqlite"
 ASK_BLOCK = 20_000
+LEAST_JUDGED = 20  # responses of an LLM, before the share of errors says anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,12 @@ class Settled:
 
 
 def ledger_path(out: Path, run: RunConfig) -> Path:
-    """Return where the ledger of a data set stands."""
+    """Return where the ledger of a data set stands or will stand, for a look without a change."""
+    from personaroute_bench.files import read_json
+
+    if run.ledger is None and (out / "config.json").is_file():
+        held = read_json(out / "config.json")
+        return out / str(held.get("ledger", LEDGER)) if isinstance(held, dict) else out / LEDGER
     return run.ledger or out / LEDGER
 
 
@@ -117,7 +126,7 @@ def asking(
     from personaroute_bench.llms.pool import check_keys
 
     check_keys(pool)
-    with Ledger(ledger_path(folder.path, run)) as ledger:
+    with Ledger(folder.use_ledger(run.ledger)) as ledger:
         # In blocks, since the engine keeps its pending requests in memory: a direct judge of
         # 1,000 personas has 240,000 prompts of several kilobytes.
         for start in range(0, len(requests), ASK_BLOCK):
@@ -149,6 +158,49 @@ def _overall(report: Report, before: int, total: int, progress: Progress) -> Non
     done = before + progress.done
     left = (total - done) / progress.rate if progress.rate > 0 else None
     report.calls(replace(progress, done=done, total=total, seconds_left=left))
+
+
+def has_unsettled(folder: DataFolder, plan: Plan, table: pa.Table, run: RunConfig) -> bool:
+    """Whether the next run has calls to ask: not made, failed for a while, or opened again."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from personaroute_bench.llms.ledger import Ledger
+
+    status = table["status"].cast(pa.string())
+    if not pc.any(pc.is_in(status, pa.array(["error", "skipped_budget"]))).as_py():
+        return False
+    path = folder.use_ledger(run.ledger)
+    if not path.is_file():
+        return True
+    keys = [request.key() for request in requests_for(plan.taskset, plan.pool.llms, plan.data)]
+    with Ledger(path, read_only=True) as ledger:
+        return len(ledger.settled(keys)) < len(set(keys))
+
+
+def check_error_rate(folder: DataFolder, table: pa.Table, run: RunConfig) -> None:
+    """Refuse responses too many of which are errors, whichever run they failed in.
+
+    Raises:
+        TooManyFailures: names LLM, types and how to ask again.
+    """
+    errors: dict[str, Counter[str]] = {}
+    total: Counter[str] = Counter()
+    for row in table.select(["llm_id", "status", "error_type"]).to_pylist():
+        total[row["llm_id"]] += 1
+        if row["status"] == "error":
+            errors.setdefault(row["llm_id"], Counter())[row["error_type"]] += 1
+    for llm, kinds in errors.items():
+        failed = sum(kinds.values())
+        if total[llm] >= LEAST_JUDGED and failed > run.max_error_rate * total[llm]:
+            listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+            again = " ".join(f"--retry {kind}" for kind in sorted(kinds))
+            raise TooManyFailures(
+                f"{failed} of {total[llm]} responses of LLM {llm!r} are errors ({listed}), more "
+                f"than --max-error-rate {run.max_error_rate} allows; mend the cause, then ask them "
+                f"again with: bench ledger {folder.use_ledger(run.ledger)} {again}, and then the "
+                "same command"
+            )
 
 
 def engine_options(data: DataConfig, run: RunConfig) -> EngineOptions:

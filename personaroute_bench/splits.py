@@ -52,11 +52,11 @@ def split_queries(
     split = _place(list(by_task.values()), groups, len(texts), seed)
     if missing_splits(split):
         # Tasks of a handful of queries each: share out all of them together instead.
-        split = _place([list(groups)], groups, len(texts), seed)
+        split = _share_out(groups, len(texts), seed)
     if missing := missing_splits(split):
         raise UsageError(
             f"{len(query_ids)} queries ({len(groups)} different texts) are too few for a "
-            f"{' and a '.join(missing)} split; give at least 5 different queries "
+            f"{' and a '.join(missing)} split; give at least 3 different queries "
             "(see --queries-per-task and --limit)"
         )
     return split
@@ -82,4 +82,21 @@ def _place(
             for index in groups[key]:
                 split[index] = name
             placed += len(groups[key])
+    return split
+
+
+def _share_out(groups: Mapping[str, Sequence[int]], count: int, seed: int) -> list[str]:
+    """Give each split one group, then each further group to the split that lacks most."""
+    lacks = {
+        "test": TEST_SHARE * count,
+        "validation": VALIDATION_SHARE * count,
+        "train": (1 - TEST_SHARE - VALIDATION_SHARE) * count,
+    }
+    split = [""] * count
+    order = sorted(groups, key=lambda key: hash_uniform(seed, "split", key))
+    for number, key in enumerate(order):
+        name = list(lacks)[number] if number < len(lacks) else max(lacks, key=lambda n: lacks[n])
+        lacks[name] -= len(groups[key])
+        for index in groups[key]:
+            split[index] = name
     return split

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import first_best, past_totals, pooled
+from .means import Counts, first_best, of_task
 
 
 class BestPerTask:
@@ -18,9 +18,15 @@ class BestPerTask:
 
     def fit(self, history: History) -> None:
         """Find one LLM a task."""
-        past = pooled(*past_totals(history)).over(0)
-        mean = np.where(past.count > 0, past.mean, past.over(0).mean)
-        self.choice = first_best(mean, history.tie_order)
+        self.counts = Counts.of(history)
+        self._choose(self.counts)
+
+    def adapt(self, support: History) -> None:
+        """Count the support too; a new LLM is shrunk to the mean of the others."""
+        self._choose(self.counts.joined(support))
+
+    def _choose(self, past: Counts) -> None:
+        self.choice = first_best(of_task(past.totals), past.order)
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""

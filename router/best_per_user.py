@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import first_best, past_totals, pooled, select
+from .means import Counts, first_best, past_totals, select
 
 
 class BestPerUser:
@@ -24,13 +24,20 @@ class BestPerUser:
         everybody = mine.over(0).mean
         checked = None if validation is None else validation.over(1)
         self.strength = select(lambda k: mine.shrunk(everybody, k), checked, order)
-        past = pooled(train, validation).over(1)
-        everybody = past.over(0).mean
-        own = first_best(past.shrunk(everybody, self.strength), order)
-        # The last row is for users without a past, whom find_users calls -1.
-        self.choice = np.append(own, first_best(everybody, order))
-        self.history = history
+        self.counts = Counts.of(history)
+        self._choose(self.counts)
+
+    def adapt(self, support: History) -> None:
+        """Count the rows of new users or LLMs too; k stays what validation has selected."""
+        self._choose(self.counts.joined(support))
+
+    def _choose(self, past: Counts) -> None:
+        mine = past.totals.over(1)
+        everybody = mine.over(0).mean
+        self.choice = first_best(mine.shrunk(everybody, self.strength), past.order)
+        self.choice[-1] = first_best(everybody, past.order)
+        self.rows = past.rows
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""
-        return self.choice[self.history.find_users(requests.user_ids)][requests.user_index]
+        return self.choice[self.rows(requests.user_ids.tolist())][requests.user_index]

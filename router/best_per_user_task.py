@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import Doubles, Totals, first_best, past_totals, pooled, select
+from .means import Counts, Doubles, Totals, first_best, of_task, past_totals, select
 
 
 class BestPerUserTask:
@@ -27,24 +27,23 @@ class BestPerUserTask:
         self.user_strength = select(lambda k: mine.shrunk(everybody, k), checked, order)
         prior = _expected(train, self.user_strength)
         self.strength = select(lambda k: train.shrunk(prior, k), validation, order)
+        self.counts = Counts.of(history)
+        self._choose(self.counts)
 
-        past = pooled(train, validation)
-        own = first_best(past.shrunk(_expected(past, self.user_strength), self.strength), order)
-        # The last row is for users without a past, whom find_users calls -1.
-        blind = first_best(_of_task(past), order)
-        self.choice = np.concatenate([own, blind[None, :]])
-        self.history = history
+    def adapt(self, support: History) -> None:
+        """Count the rows of new users or LLMs too; both strengths stay as selected."""
+        self._choose(self.counts.joined(support))
+
+    def _choose(self, past: Counts) -> None:
+        own = past.totals.shrunk(_expected(past.totals, self.user_strength), self.strength)
+        self.choice = first_best(own, past.order)
+        self.choice[-1] = first_best(of_task(past.totals), past.order)
+        self.rows = past.rows
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""
-        rows = self.history.find_users(requests.user_ids)[requests.user_index]
+        rows = self.rows(requests.user_ids.tolist())[requests.user_index]
         return self.choice[rows, requests.task_index]
-
-
-def _of_task(past: Totals) -> Doubles:
-    """[T, M] means over everybody; of a task without a past, over all tasks."""
-    tasks = past.over(0)
-    return np.where(tasks.count > 0, tasks.mean, tasks.over(0).mean)
 
 
 def _expected(past: Totals, strength: float) -> Doubles:
@@ -52,4 +51,4 @@ def _expected(past: Totals, strength: float) -> Doubles:
     mine = past.over(1)
     everybody = mine.over(0).mean
     liking = mine.shrunk(everybody, strength) - everybody
-    return _of_task(past)[None, :, :] + liking[:, None, :]
+    return of_task(past)[None, :, :] + liking[:, None, :]

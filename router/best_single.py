@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import first_best, past_totals, pooled
+from .means import Counts, first_best
 
 
 class BestSingle:
@@ -15,8 +15,16 @@ class BestSingle:
 
     def fit(self, history: History) -> None:
         """Find the LLM."""
-        past = pooled(*past_totals(history))
-        self.choice = int(first_best(past.over(0).over(0).mean, history.tie_order))
+        self.counts = Counts.of(history)
+        self._choose(self.counts)
+
+    def adapt(self, support: History) -> None:
+        """Count the support too; a new LLM is shrunk to the mean of the others."""
+        self._choose(self.counts.joined(support))
+
+    def _choose(self, past: Counts) -> None:
+        mean = past.totals.over(0).over(0).mean
+        self.choice = int(first_best(mean, past.order))
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""

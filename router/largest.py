@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import first_best
+from .means import cheapest_first, first_best, spending, with_new
 from .smallest import sizes
 
 
@@ -20,7 +20,14 @@ class Largest:
         Raises:
             BenchError: no size is known.
         """
+        self.usd = spending(history)
         self.choice = int(first_best(sizes(history), history.tie_order))
+
+    def adapt(self, support: History) -> None:
+        """Consider new LLMs too; their sizes are known without any interaction."""
+        usd = with_new(self.usd, spending(support))
+        order = cheapest_first(usd, support.llm_ids.tolist())
+        self.choice = int(first_best(sizes(support), order))
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""

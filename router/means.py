@@ -6,7 +6,7 @@ Training and validation rows are pooled in the end; validation alone decides wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 # Strengths of shrinkage to select from, in rows of a user; the last one all but ignores users.
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e6)
 DEFAULT_STRENGTH = 10.0
+# An LLM that only a support has met is believed to be average for so many rows.
+NEWCOMER_ROWS = 10.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ def pooled(train: Totals, validation: Totals | None) -> Totals:
     return train if validation is None else train + validation
 
 
+def of_task(past: Totals) -> Doubles:
+    """Return [T, M] means over everybody; of a task without a past, over all tasks."""
+    tasks = past.over(0)
+    return np.where(tasks.count > 0, tasks.mean, tasks.over(0).mean)
+
+
 def first_best(values: Doubles, order: Ints) -> Ints:
     """Return [...] the index of the best of [..., M], of tied ones the first in `order` [M]."""
     shown = np.where(np.isnan(values), -np.inf, values)
@@ -98,3 +106,85 @@ def select(estimate: Callable[[float], Doubles], validation: Totals | None, orde
         return DEFAULT_STRENGTH
     scores = [validation.of(first_best(estimate(k), order)) for k in STRENGTHS]
     return max(zip(scores, STRENGTHS, strict=True))[1]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Who and what the totals are of; `joined` adds the few rows of new users or LLMs."""
+
+    user_ids: tuple[str, ...]
+    llm_ids: tuple[str, ...]
+    totals: Totals
+    """[U + 1, T, M]; the last row is nobody's: it stands for users without a past, and holds the
+    rows in which a new LLM is believed to be average."""
+    usd: Totals
+    """[M] cost of the past responses."""
+
+    @classmethod
+    def of(cls, history: History) -> Counts:
+        """Return the training and validation splits as one.
+
+        Raises:
+            BenchError: nothing is observed.
+        """
+        past = pooled(*past_totals(history))
+        return cls(
+            tuple(history.user_ids.tolist()),
+            tuple(history.llm_ids.tolist()),
+            Totals(*(np.pad(x, ((0, 1), (0, 0), (0, 0))) for x in (past.sum, past.count))),
+            spending(history),
+        )
+
+    @property
+    def order(self) -> Ints:
+        """[M] LLM indices as in `History.tie_order`, new LLMs by what they have cost."""
+        return cheapest_first(self.usd, self.llm_ids)
+
+    def rows(self, user_ids: Iterable[str]) -> Ints:
+        """Return the row of each user, -1, which is nobody's, for one without a past."""
+        place = {name: i for i, name in enumerate(self.user_ids)}
+        return np.asarray([place.get(str(name), -1) for name in user_ids], dtype=np.int64)
+
+    def joined(self, support: History) -> Counts:
+        """Return this past with the rows of a support; its LLMs are these and then the new ones."""
+        more, known = totals(support), len(self.llm_ids)
+        own = set(self.user_ids)
+        user_ids = self.user_ids + tuple(n for n in support.user_ids.tolist() if n not in own)
+        llm_ids = tuple(support.llm_ids.tolist())
+        place = {name: i for i, name in enumerate(user_ids)}
+        rows = [place[name] for name in support.user_ids.tolist()]
+        shape = (len(user_ids) + 1, more.sum.shape[1], len(llm_ids))
+        total, count = np.zeros(shape), np.zeros(shape)
+        for whole, old, new in (
+            (total, self.totals.sum, more.sum),
+            (count, self.totals.count, more.count),
+        ):
+            whole[: len(own), :, :known] = old[:-1]
+            whole[-1, :, :known] = old[-1]
+            whole[rows] += new
+        average = np.nanmean(self.totals.over(0).over(0).mean)
+        count[-1, :, known:] += NEWCOMER_ROWS / shape[1]
+        total[-1, :, known:] += average * NEWCOMER_ROWS / shape[1]
+        usd = with_new(self.usd, spending(support))
+        return Counts(user_ids, llm_ids, Totals(total, count), usd)
+
+
+def spending(history: History) -> Totals:
+    """Return totals of USD per LLM, [M], over the past queries of known cost."""
+    known = np.isfinite(history.cost_usd)
+    cost = np.where(known, history.cost_usd, 0).sum(axis=0)
+    return Totals(cost, known.sum(axis=0).astype(np.float64))
+
+
+def with_new(usd: Totals, support: Totals) -> Totals:
+    """Return the spending [M], and that of LLMs which only the support has, behind it."""
+    known = len(usd.sum)
+    return Totals(
+        np.append(usd.sum, support.sum[known:]), np.append(usd.count, support.count[known:])
+    )
+
+
+def cheapest_first(usd: Totals, llm_ids: Sequence[str]) -> Ints:
+    """Return [M] LLM indices by mean USD, unknown last, then by id; see `History.tie_order`."""
+    mean = np.where(usd.count > 0, usd.mean, np.inf)
+    return np.lexsort((np.asarray(llm_ids), mean))

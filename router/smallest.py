@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from personaroute_bench.errors import BenchError
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import Doubles, first_best
+from .means import Doubles, cheapest_first, first_best, spending, with_new
 
 
 def sizes(history: History) -> Doubles:
@@ -33,7 +33,14 @@ class Smallest:
         Raises:
             BenchError: no size is known.
         """
+        self.usd = spending(history)
         self.choice = int(first_best(-sizes(history), history.tie_order))
+
+    def adapt(self, support: History) -> None:
+        """Consider new LLMs too; their sizes are known without any interaction."""
+        usd = with_new(self.usd, spending(support))
+        order = cheapest_first(usd, support.llm_ids.tolist())
+        self.choice = int(first_best(-sizes(support), order))
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from bench_command import Bench
+from places import RECORDED
 
 KEPT = (
     "PATH",
@@ -18,8 +19,6 @@ KEPT = (
     "VIRTUAL_ENV",
     "PYTEST_XDIST_WORKER",
 )
-ROOT = Path(__file__).resolve().parent.parent
-RECORDED = ROOT.parent / "shared" / "recorded"
 
 
 @pytest.fixture(autouse=True)

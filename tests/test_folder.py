@@ -17,7 +17,7 @@ def test_a_folder_remembers_its_definition_and_its_stages(tmp_path: Path) -> Non
     with DataFolder.open(out, DEFINING) as folder:
         name = folder.dataset_id
         assert not folder.is_done("users", {"count": 2})
-        folder.mark_done("users", {"count": 2}, {"count": 2})
+        folder.mark_done("users", {"count": 2}, result={"count": 2})
     with DataFolder.open(out, DEFINING) as folder:
         assert folder.dataset_id == name
         assert folder.is_done("users", {"count": 2})
@@ -37,7 +37,7 @@ def test_another_definition_is_refused_with_the_keys_that_differ(tmp_path: Path)
     assert "seed: 1 → 2" in message
     assert 'pool.llms: ["a","b"] → ["a","c"]' in message
     assert "limit" not in message
-    assert "--ledger" in message
+    assert "--ledger" not in message  # there is none yet
     assert (tmp_path / "data" / CONFIG).read_bytes() == before
 
 
@@ -88,8 +88,44 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_change_takes_the_manifest_away_first(tmp_path: Path) -> None:
     with DataFolder.open(tmp_path, DEFINING) as folder:
-        (tmp_path / MANIFEST).write_text("{}")
+        (tmp_path / MANIFEST).write_text('{"files": {}}')
         assert folder.is_whole()
         folder.begin_change()
         assert not folder.is_whole()
         folder.begin_change()
+
+
+def test_a_stage_is_done_only_while_its_files_are_as_it_left_them(tmp_path: Path) -> None:
+    file = tmp_path / "users.parquet"
+    with DataFolder.open(tmp_path, DEFINING) as folder:
+        file.write_text("rows")
+        folder.mark_done("users", 1, file)
+        assert folder.is_done("users", 1, file)
+        file.write_text("rows")  # another time, the same content: as after a copy
+        assert folder.is_done("users", 1, file)
+        file.write_text("junk")
+        assert not folder.is_done("users", 1, file)
+        file.unlink()
+        assert not folder.is_done("users", 1, file)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"files": 3}', "not json"])
+def test_a_damaged_manifest_is_no_manifest(tmp_path: Path, text: str) -> None:
+    with DataFolder.open(tmp_path, DEFINING) as folder:
+        (tmp_path / MANIFEST).write_text(text)
+        assert not folder.is_whole()
+
+
+def test_a_damaged_config_says_so(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text('{"format": 1}')
+    with pytest.raises(UsageError, match="is damaged"):
+        check_definition(tmp_path, DEFINING)
+
+
+def test_a_data_set_keeps_its_ledger(tmp_path: Path) -> None:
+    with DataFolder.open(tmp_path / "data", DEFINING) as folder:
+        assert folder.use_ledger(tmp_path / "shared.sqlite") == tmp_path / "shared.sqlite"
+    with DataFolder.open(tmp_path / "data", DEFINING) as folder:
+        assert folder.use_ledger(None).resolve() == (tmp_path / "shared.sqlite").resolve()
+        with pytest.raises(UsageError, match="would pay for them again"):
+            folder.use_ledger(tmp_path / "other.sqlite")

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from places import ROOT
 
 
 def run(*command: str | Path, cwd: Path, **environ: str) -> str:

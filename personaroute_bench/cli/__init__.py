@@ -7,6 +7,8 @@ Exit codes: 0 done, 1 something failed while running, 2 wrong usage, 3 stopped b
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -61,18 +63,33 @@ def options(
     """Options of `bench` itself."""
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say what Ctrl-C did; Typer by itself ends with exit code 130 and not a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as stop:
+        if stop.code != 130:
+            raise
+        code = 130
+    else:
+        return
+    sys.stderr.write("interrupted; run the same command again to go on\n")
+    raise SystemExit(code) from None
+
+
 def main() -> None:
     """Run `bench`; an error that is meant for the user becomes one message and its exit code."""
     from personaroute_bench.errors import BenchError
 
     try:
-        app()
+        with _interruptible():
+            app()
     except BenchError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to go on\n")
-        raise SystemExit(130) from None
     except BrokenPipeError:  # `bench show | head`
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -9,19 +9,36 @@ of a run is told the same.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personaroute_bench.errors import UsageError
+from personaroute_bench.evaluation.clock import Clock
+from personaroute_bench.evaluation.disclosure import (
+    TIERS,
+    Tier,
+    anonymous,
+    content_order,
+    disclosed_users,
+    only,
+    past_responses,
+    past_style,
+)
+from personaroute_bench.evaluation.feedback import (
+    FEEDBACKS,
+    Feedback,
+    Told,
+    keep,
+    pair_uniform,
+    tell,
+)
 from personaroute_bench.evaluation.metrics import charge
-from personaroute_bench.hashing import index_uniform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,13 +53,26 @@ if TYPE_CHECKING:
         Strings,
     )
 
-Feedback = Literal["full", "choice", "pairwise"]
-Tier = Literal["T0", "T1", "T2", "T3"]
-FEEDBACKS: tuple[Feedback, ...] = get_args(Feedback)
-TIERS: tuple[Tier, ...] = get_args(Tier)
+__all__ = [
+    "FEEDBACKS",
+    "TIERS",
+    "Feedback",
+    "History",
+    "Tier",
+    "disclosed_users",
+    "frozen",
+    "make_history",
+    "make_support",
+    "pair_uniform",
+    "past_responses",
+    "past_style",
+]
+
 
 # Users of one block of History.blocks: about so many (user, query, LLM) cells.
 BLOCK_CELLS = 2_000_000
+# The status of a response that nobody has been shown.
+UNDISCLOSED = "undisclosed"
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -97,6 +127,14 @@ class History:
     tier: Tier
     validation: History | None = None
     """The validation split, told in the same way; None on the validation split itself."""
+    style: Floats | None = None
+    """[Q, M, 12] ratings in [0, 1] of the past responses on `judging.dimensions`, in their order
+    (of several judges the mean): users saw these responses. NaN where there is no rating; None
+    where the data set has none."""
+    time: NDArray[np.int32] | None = None
+    """[U, Q] place of the query in the user's life, from 0; None unless tastes drift."""
+    segments: NDArray[np.int8] | None = None
+    """[U, Q] segment of that time, from 0; None unless tastes drift."""
 
     def __repr__(self) -> str:
         shape = f"{len(self.user_ids)} users × {len(self.query_ids)} queries"
@@ -180,6 +218,8 @@ class History:
             rewards=self.rewards[rows],
             chosen=self.chosen[rows],
             pairs=None if self.pairs is None else self.pairs[rows],
+            time=None if self.time is None else self.time[rows],
+            segments=None if self.segments is None else self.segments[rows],
             users=self.users[rows],
             validation=None if self.validation is None else self.validation._rows(rows),
         )
@@ -195,6 +235,7 @@ def make_history(
     tier: Tier = "T1",
     interactions_per_user: int | None = None,
     seed: int = 0,
+    clock: Clock | None = None,
 ) -> History:
     """Return the training view of a data set.
 
@@ -208,45 +249,21 @@ def make_history(
         interactions_per_user: keep so many training queries a user, and the same share of the
             validation queries, rounded up; None: all.
         seed: decides which queries are kept, which of tied candidates is taken, who is compared.
+        clock: when users asked; disclosed unless the tier hides who they are.
 
     Raises:
         UsageError: tier T2 on a data set without personas, or no training interactions.
     """
     if not (len(train.users) and len(train.queries)):
         raise UsageError("the data set has no training interactions; generate it with more queries")
-    users = disclosed_users(benchmark, tier).take(train.users)
-    order = _content_order(train.reward) if tier == "T0" else np.arange(len(train.users))
-    if tier == "T0":
-        users = _anonymous(len(order))
+    view = _View(benchmark, responses, feedback, tier, clock)
+    order, users = view.users_of(train, "anonymous")
 
-    def split(part: Interactions, keep: int | None, inner: History | None) -> History:
+    def split(part: Interactions, count: int | None, inner: History | None) -> History:
         user_ids, query_ids = benchmark.user_ids[part.users], benchmark.query_ids[part.queries]
-        kept = _keep(user_ids, query_ids, keep, seed)
-        told = _tell(part, kept, user_ids, query_ids, feedback=feedback, seed=seed)
-        rewards, chosen, observed, pairs = told
-        return History(
-            user_ids=frozen(np.asarray(users["user_id"].to_pylist(), dtype=np.str_)),
-            query_ids=frozen(query_ids),
-            llm_ids=frozen(benchmark.llm_ids),
-            task_ids=frozen(benchmark.task_ids),
-            task_of_query=frozen(benchmark.task_of_query[part.queries]),
-            embeddings=frozen(benchmark.embeddings[part.queries]),
-            observed=frozen(observed[order]),
-            rewards=frozen(rewards[order]),
-            chosen=frozen(chosen[order]),
-            pairs=None if pairs is None else frozen(pairs[order]),
-            performance=frozen(benchmark.performance[part.queries]),
-            cost=frozen(benchmark.cost[part.queries]),
-            cost_usd=frozen(benchmark.cost_usd[part.queries]),
-            status=frozen(benchmark.status[part.queries]),
-            queries=benchmark.queries.select(["query_id", "task_id", "query"]).take(part.queries),
-            llms=benchmark.llms,
-            users=users,
-            responses=_of_queries(responses, query_ids),
-            feedback=feedback,
-            tier=tier,
-            validation=inner,
-        )
+        kept = keep(user_ids, query_ids, count, seed)
+        told = tell(part, kept, user_ids, query_ids, feedback=feedback, seed=seed)
+        return view.history(part, told, users, order, validation=inner)
 
     inner = None
     if validation is not None and len(validation.queries):
@@ -258,57 +275,98 @@ def make_history(
     return split(train, interactions_per_user, inner)
 
 
-def disclosed_users(benchmark: Benchmark, tier: Tier) -> pa.Table:
-    """Return the users table with the columns that a tier discloses.
+def make_support(
+    benchmark: Benchmark,
+    part: Interactions,
+    told: Told,
+    responses: pa.Table,
+    *,
+    feedback: Feedback,
+    tier: Tier,
+    clock: Clock | None = None,
+    disclosed: Bools | None = None,
+) -> History:
+    """Return what `Router.adapt` is given: a few rows, users and queries without any left out.
 
-    Raises:
-        UsageError: tier T2 on a data set whose users have no personas.
+    Args:
+        benchmark, responses, feedback, tier, clock: as in `make_history`.
+        part: interactions the rows come from.
+        told: what they tell, [U, Q, M].
+        disclosed: [Q, M] the responses that were shown to somebody; None: all.
     """
-    if tier == "T3":
-        return benchmark.users
-    columns = ["user_id"]
-    if tier == "T2":
-        personas = [name for name in benchmark.users.column_names if name.startswith("persona")]
-        if not personas:
-            raise UsageError(
-                "tier 'T2' discloses persona texts, and this data set's users have none; "
-                "use --tier T1 (the default), or T3 for the weights of the reward"
-            )
-        columns += personas
-    return benchmark.users.select(columns)
+    view = _View(benchmark, responses, feedback, tier, clock)
+    # T0: no name may be one that the training view gave to somebody else.
+    order, users = view.users_of(part, "anonymous-support")
+    return view.history(part, told, users, order, disclosed=disclosed)
 
 
-def past_responses(benchmark: Benchmark, queries: Ints) -> pa.Table:
-    """Return the responses to past queries; texts only where the data set is on disk."""
-    import pyarrow as pa
+@dataclass(frozen=True)
+class _View:
+    """What every part of a history is made with."""
 
-    ids = benchmark.query_ids[queries]
-    if benchmark.directory is not None:
-        return _of_queries(benchmark.responses(), ids)
-    M = len(benchmark.llm_ids)
-    return pa.table(
-        {
-            "query_id": pa.array(np.repeat(ids, M).tolist(), pa.string()),
-            "llm_id": pa.array(np.tile(benchmark.llm_ids, len(ids)).tolist(), pa.string()),
-            "performance": pa.array(benchmark.performance[queries].ravel(), from_pandas=True),
-            "cost": pa.array(benchmark.cost[queries].ravel(), from_pandas=True),
-            "cost_usd": pa.array(benchmark.cost_usd[queries].ravel(), from_pandas=True),
-            "status": pa.array(benchmark.status[queries].ravel().tolist(), pa.string()),
-        }
-    )
+    benchmark: Benchmark
+    responses: pa.Table
+    feedback: Feedback
+    tier: Tier
+    clock: Clock | None
 
-
-def pair_uniform(seed: int, stream: str, users: Strings, queries: Strings) -> Doubles:
-    """Return [U, Q] numbers in [0, 1), each depending only on seed, stream and the two ids."""
-    u, q = (
-        np.asarray(
-            [int.from_bytes(hashlib.sha256(str(i).encode()).digest()[:8], "big") for i in ids],
-            dtype=np.uint64,
+    def users_of(self, part: Interactions, name: str) -> tuple[Ints, pa.Table]:
+        """Return the order of the users' rows, and their table in that order."""
+        if self.tier == "T0":
+            return content_order(part.reward), anonymous(len(part.users), name)
+        return np.arange(len(part.users)), disclosed_users(self.benchmark, self.tier).take(
+            part.users
         )
-        for ids in (users, queries)
-    )
-    mixed = (u[:, None] * np.uint64(0x9E3779B97F4A7C15)) ^ q[None, :]
-    return index_uniform(seed, stream, (mixed >> np.uint64(1)).astype(np.int64))
+
+    def history(
+        self,
+        part: Interactions,
+        told: Told,
+        users: pa.Table,
+        order: Ints,
+        *,
+        validation: History | None = None,
+        disclosed: Bools | None = None,
+    ) -> History:
+        benchmark, queries = self.benchmark, part.queries
+        query_ids = benchmark.query_ids[queries]
+        if disclosed is None:
+            disclosed = np.ones((len(queries), len(benchmark.llm_ids)), dtype=np.bool_)
+
+        def shown(values: NDArray[Any], blank: Any = np.nan) -> Any:
+            mask = disclosed if values.ndim == 2 else disclosed[:, :, None]
+            return frozen(np.where(mask, values, np.asarray(blank, dtype=values.dtype)))
+
+        style = past_style(benchmark, queries)
+        # Times would tell at T0 whose row it is.
+        clock = None if self.tier == "T0" else self.clock
+        now = None if clock is None else clock.at(part.users, queries)
+        return History(
+            user_ids=frozen(np.asarray(users["user_id"].to_pylist(), dtype=np.str_)),
+            query_ids=frozen(query_ids),
+            llm_ids=frozen(benchmark.llm_ids),
+            task_ids=frozen(benchmark.task_ids),
+            task_of_query=frozen(benchmark.task_of_query[queries]),
+            embeddings=frozen(benchmark.embeddings[queries]),
+            observed=frozen(told.observed[order]),
+            rewards=frozen(told.rewards[order]),
+            chosen=frozen(told.chosen[order]),
+            pairs=None if told.pairs is None else frozen(told.pairs[order]),
+            performance=shown(benchmark.performance[queries]),
+            cost=shown(benchmark.cost[queries]),
+            cost_usd=shown(benchmark.cost_usd[queries]),
+            status=shown(benchmark.status[queries], UNDISCLOSED),
+            queries=benchmark.queries.select(["query_id", "task_id", "query"]).take(queries),
+            llms=benchmark.llms,
+            users=users,
+            responses=only(self.responses, query_ids, benchmark.llm_ids, disclosed),
+            feedback=self.feedback,
+            tier=self.tier,
+            validation=validation,
+            style=None if style is None else shown(style),
+            time=None if now is None else frozen(now.time),
+            segments=None if now is None else frozen(now.segment),
+        )
 
 
 def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
@@ -316,76 +374,3 @@ def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
     raw = np.ascontiguousarray(array)
     copy: NDArray[_Scalar] = np.ndarray(array.shape, dtype=raw.dtype, buffer=raw.tobytes())
     return copy
-
-
-def _keep(users: Strings, queries: Strings, count: int | None, seed: int) -> Bools:
-    """[U, Q] true for the `count` queries a user whose hash is smallest."""
-    kept = np.ones((len(users), len(queries)), dtype=np.bool_)
-    if count is None or count >= len(queries):
-        return kept
-    rank = np.argsort(pair_uniform(seed, "evaluation/interactions", users, queries), axis=1)
-    np.put_along_axis(kept, rank[:, count:], np.bool_(False), axis=1)
-    return kept
-
-
-def _tell(
-    part: Interactions,
-    kept: Bools,
-    users: Strings,
-    queries: Strings,
-    *,
-    feedback: Feedback,
-    seed: int,
-) -> tuple[Floats, Bools, Bools, Ints | None]:
-    """Return rewards, chosen, observed [U, Q, M] and pairs [U, Q, 2] as the feedback tells them."""
-    told = kept[:, :, None]
-    if feedback == "full":
-        rewards = np.where(told, part.reward, np.float32(np.nan))
-        observed = np.broadcast_to(told, part.reward.shape)
-        return rewards, part.chosen & told, observed, None
-    hidden = np.broadcast_to(np.float32(np.nan), part.reward.shape)
-    if feedback == "choice":
-        draw = pair_uniform(seed, "evaluation/tie", users, queries)
-        place = np.floor(draw * part.chosen.sum(axis=-1))
-        nth = np.cumsum(part.chosen, axis=-1, dtype=np.int16) - 1
-        taken = part.chosen & (nth == place[:, :, None]) & told
-        # A query whose every response failed has no choice to tell.
-        observed = np.broadcast_to(taken.any(axis=-1, keepdims=True), part.reward.shape)
-        return hidden, taken, observed, None
-    ok = np.isfinite(part.reward).all(axis=0)
-    count = ok.sum(axis=-1)
-    first, second = (pair_uniform(seed, f"evaluation/{x}", users, queries) for x in ("a", "b"))
-    i = np.floor(first * count).astype(np.int64)
-    j = np.floor(second * (count - 1)).astype(np.int64)
-    j += j >= i
-    nth_ok = np.argsort(~ok, axis=-1, kind="stable")
-    rows = np.arange(len(queries))[None, :]
-    comparable = kept & (count >= 2)[None, :]
-    last = ok.shape[-1] - 1
-    both = np.stack([nth_ok[rows, np.clip(k, 0, last)] for k in (i, j)], axis=-1)
-    reward = np.take_along_axis(part.reward, both, axis=-1)
-    wins = (reward == reward.max(axis=-1, keepdims=True)) & comparable[:, :, None]
-    chosen, observed = np.zeros((2, *part.reward.shape), dtype=np.bool_)
-    np.put_along_axis(chosen, both, wins, axis=-1)
-    np.put_along_axis(observed, both, comparable[:, :, None], axis=-1)
-    return hidden, chosen, observed, np.where(comparable[:, :, None], both, -1)
-
-
-def _content_order(rewards: Floats) -> Ints:
-    """[U] an order of the rows that only their content decides, so that it links nobody."""
-    keys = [hashlib.sha256(row.tobytes()).digest() for row in rewards]
-    return np.asarray(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-
-
-def _anonymous(count: int) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.table({"user_id": [f"anonymous-{i}" for i in range(count)]})
-
-
-def _of_queries(responses: pa.Table, query_ids: Strings) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    ids = responses["query_id"].cast(pa.string())
-    return responses.filter(pc.is_in(ids, value_set=pa.array(query_ids.tolist(), pa.string())))

@@ -18,6 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from personaroute_bench.evaluation.history import History
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class Request:
     """[D], unit length."""
     candidates: tuple[str, ...]
     """Ids of the LLMs to choose from."""
+    time: int | None = None
+    """Place in the user's life, from 0; None unless tastes drift."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +61,8 @@ class Requests:
     query_ids: Strings
     """[q]"""
     candidates: Strings
-    """[m] ids of the LLMs to choose from, in the order of `History.llm_ids`."""
+    """[m] ids of the LLMs to choose from, in the order of `History.llm_ids`; LLMs that were new
+    after `fit` stand behind the others."""
     user_index: Ints
     """[n] index into user_ids."""
     query_index: Ints
@@ -73,6 +79,8 @@ class Requests:
     """[u] user_id, and what the tier discloses beside it."""
     llms: pa.Table
     """[m] the candidates with their prices."""
+    time: NDArray[np.int32] | None = None
+    """[n] place of each request in its user's life, from 0; None unless tastes drift."""
 
     def __len__(self) -> int:
         return len(self.user_index)
@@ -107,6 +115,7 @@ class Requests:
             task_id=str(self.task_ids[self.task_of_query[q]]),
             embedding=self.embeddings[q],
             candidates=candidates,
+            time=None if self.time is None else int(self.time[i]),
         )
 
 
@@ -115,8 +124,12 @@ class Router(Protocol):
     """Anything with `fit` and `route`.
 
     A constructor that takes a keyword `seed` is given the number of the repetition; one that does
-    not is called without arguments. A router may also have ``adapt(self, support: History)``
-    (a few rows of new users, weights frozen), which the general setting does not call.
+    not is called without arguments. A router may also have ``adapt(self, support: History)``: it
+    is called once after `fit` in the settings new-user and new-llm, with the few rows that are
+    known of the new users or LLMs (none at all with 0 shots), and is to keep its weights.
+    ``support.llm_ids`` are those of the training history, then the new ones. A router without
+    `adapt` answers as well as it can: an unknown user like the average one, an LLM it never met
+    not at all.
     """
 
     def fit(self, history: History) -> None:

@@ -27,6 +27,32 @@ ROUTERS = {
     "best-per-user": "personaroute_bench.router.best_per_user:BestPerUser",
     "best-per-user-task": "personaroute_bench.router.best_per_user_task:BestPerUserTask",
 }
+# Take seconds to minutes to fit, and partly torch, so each is only run where it is asked for.
+LEARNED = {
+    "personalized": "personaroute_bench.router.personalized:Personalized",
+    "personalized-graph": "personaroute_bench.router.personalized:PersonalizedGraph",
+    "explicit-utility": "personaroute_bench.router.explicit_utility:ExplicitUtility",
+    "knn": "personaroute_bench.router.knn:Knn",
+    "knn-personal": "personaroute_bench.router.knn:KnnPersonal",
+    "knn-class": "personaroute_bench.router.knn:KnnClass",
+    "linear": "personaroute_bench.router.linear:Linear",
+    "linear-personal": "personaroute_bench.router.linear:LinearPersonal",
+    "svm": "personaroute_bench.router.svm:Svm",
+    "svm-personal": "personaroute_bench.router.svm:SvmPersonal",
+    "svm-class": "personaroute_bench.router.svm:SvmClass",
+    "mlp": "personaroute_bench.router.mlp:Mlp",
+    "mlp-personal": "personaroute_bench.router.mlp:MlpPersonal",
+    "mlp-class": "personaroute_bench.router.mlp:MlpClass",
+    "mf": "personaroute_bench.router.mf:Mf",
+    "mf-embedllm": "personaroute_bench.router.mf:MfEmbedLlm",
+    "mf-personal": "personaroute_bench.router.mf:MfPersonal",
+    "elo": "personaroute_bench.router.elo:Elo",
+    "elo-personal": "personaroute_bench.router.elo:EloPersonal",
+    "hybrid-llm": "personaroute_bench.router.hybrid_llm:HybridLlm",
+    "hybrid-llm-personal": "personaroute_bench.router.hybrid_llm:HybridLlmPersonal",
+    "router-dc": "personaroute_bench.router.router_dc:RouterDC",
+    "router-dc-personal": "personaroute_bench.router.router_dc:RouterDCPersonal",
+}
 NAMES = (*ROUTERS, *CONTROLS)
 # Shown beside every router, whether asked for or not.
 ALWAYS = ("best-single", "best-per-user", *CONTROLS)
@@ -106,12 +132,13 @@ def load(name: str) -> Any:
     """
     if name in CONTROLS:
         return None
-    if name not in ROUTERS and ":" not in name:
+    known = ROUTERS | LEARNED
+    if name not in known and ":" not in name:
         raise UsageError(
-            f"unknown router {name!r}{did_you_mean(name, NAMES)}; for a router of your own give "
-            "its import path, MODULE:CLASS, for instance my_router:MyRouter"
+            f"unknown router {name!r}{did_you_mean(name, (*known, *CONTROLS))}; for a router of "
+            "your own give its import path, MODULE:CLASS, for instance my_router:MyRouter"
         )
-    module_name, _, attribute = ROUTERS.get(name, name).partition(":")
+    module_name, _, attribute = known.get(name, name).partition(":")
     if module_name.endswith(".py") or "/" in module_name or not module_name or not attribute:
         raise UsageError(
             f"router {name!r} is not an import path; write MODULE:CLASS with dots and without "

@@ -13,22 +13,25 @@ from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.choices import INVALID, choices_file
 from personaroute_bench.evaluation.metrics import (
     SCORES,
+    ZERO_RANGE,
     Outcomes,
     mean,
     oracle_normalised_reward,
     routing_entropy,
     score,
 )
+from personaroute_bench.evaluation.shuffle import Shuffled, shuffled
+from personaroute_bench.evaluation.table import BASELINE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personaroute_bench.benchmark import Benchmark, Doubles
+    from personaroute_bench.benchmark import Benchmark, Doubles, Ints
     from personaroute_bench.evaluation.history import Feedback, Tier
     from personaroute_bench.evaluation.runner import Run
 
 RESULTS_SCHEMA = 1
-BASELINE = "best-single"
+NORMALISED = "oracle_normalised_reward"
 # The draws of the bootstrap are the same for everybody, so that runs can be compared.
 BOOTSTRAP_SEED = 0
 
@@ -45,6 +48,12 @@ class Plan:
     seeds: int
     bootstrap_draws: int
     confidence: float
+    shots: int | None = None
+    """Interactions that the support has of each new user or LLM; None in other settings."""
+    held_out: tuple[str, ...] = ()
+    """Ids of the users, LLMs or tasks that `fit` is told nothing of."""
+    retention: bool = False
+    """Whether fully trained twins were run beside."""
 
 
 @dataclass(frozen=True)
@@ -78,103 +87,9 @@ class Evaluation:
 
     def print(self, console: Console | None = None) -> None:
         """Print the table; a narrow terminal gets fewer columns, a pipe all of them."""
-        from rich.console import Console
-        from rich.measure import Measurement
-        from rich.text import Text
+        from personaroute_bench.evaluation.table import print_table
 
-        if console is None:
-            console = Console()
-            if not console.is_terminal:
-                console = Console(width=2000, color_system=None)
-        for line in self._heading():
-            console.print(Text(line))
-        shown, left_out = list(_COLUMNS), []
-        status = 40 if console.is_terminal else 400  # longer ones are wrapped
-        roomy = console.options.update(width=2000)
-        while True:
-            table = self._table(shown, status)
-            wanted = Measurement.get(console, roomy, table).maximum
-            if wanted <= console.width or len(shown) == 1:
-                break
-            left_out.append(shown.pop())
-        console.print()
-        width = console.width
-        # Too wide even so: let the terminal wrap the lines rather than cut them.
-        console.width = max(width, wanted)
-        console.print(table)
-        console.width = width
-        if left_out:
-            console.print(Text(f"no room for {', '.join(reversed(left_out))}; --json has them"))
-        console.print(Text("† a control that uses test outcomes; no router can beat the oracle"))
-
-    def _table(self, columns: Sequence[str], status_width: int) -> Any:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("router", no_wrap=True)
-        for column in columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("status", max_width=status_width)
-        for entry in self.routers:
-            name = entry["name"] + (" †" if entry["uses_test_outcomes"] else "")
-            cells = _cells(entry)
-            row = (name, *(cells[column] for column in columns), entry["status"])
-            table.add_row(*(Text(cell) for cell in row))
-        return table
-
-    def _heading(self) -> list[str]:
-        data, plan, sizes = self.data["data"], self.data, self.data["sizes"]
-        per_user = plan["interactions_per_user"]
-        gap = plan["headroom"]["share"]
-        percent = round(100 * plan["confidence"])
-        return [
-            f"{data['directory'] or 'data in memory'}: {data['provenance']} responses, "
-            f"{sizes['users']} users × {sizes['test']} test queries × {sizes['llms']} LLMs",
-            f"strategy {plan['strategy']}, setting {plan['setting']}, feedback {plan['feedback']}"
-            f"{f', {per_user} interactions a user' if per_user else ''}, tier {plan['tier']}, "
-            f"{plan['seeds']} seed{'s' if plan['seeds'] > 1 else ''}",
-            f"personalisation headroom: {'none' if gap is None else f'{100 * gap:.1f} %'} of the "
-            f"way from random to oracle is beyond a user-blind oracle; [{percent} % intervals "
-            "over users and queries]",
-        ]
-
-
-# Columns of the printed table, the most telling first: a narrow terminal drops the last.
-_COLUMNS = (
-    "reward",
-    "normalised",
-    f"Δ {BASELINE}",
-    "accuracy",
-    "performance",
-    "USD/query",
-    "charged",
-)
-
-
-def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
-    if not entry["metrics"]:
-        return dict.fromkeys(_COLUMNS, "–")
-
-    def show(value: Mapping[str, Any] | None, form: str, interval: bool = True) -> str:
-        if value is None or value["mean"] is None:
-            return "unknown"
-        text = format(value["mean"], form)
-        if interval and value["low"] is not None:
-            text += f" [{format(value['low'], form)}, {format(value['high'], form)}]"
-        return text
-
-    metrics = entry["metrics"]
-    cells = (
-        show(metrics["reward"], ".4f"),
-        show(metrics["oracle_normalised_reward"], ".3f"),
-        show(entry["reward_difference"], "+.4f"),
-        show(metrics["accuracy"], ".3f", interval=False),
-        show(metrics["performance"], ".3f", interval=False),
-        show(metrics["cost_usd"], ".3g", interval=False),
-        show(metrics["charged"], ".2%", interval=False),
-    )
-    return dict(zip(_COLUMNS, cells, strict=True))
+        print_table(self.data, console)
 
 
 def make_evaluation(
@@ -183,21 +98,36 @@ def make_evaluation(
     runs: Sequence[Run],
     outcomes: Outcomes,
     *,
+    users: Ints,
+    queries: Ints,
     headroom: Mapping[str, float | None],
     choices_dir: str | Path | None,
 ) -> Evaluation:
-    """Score all runs and put the results together."""
+    """Score all runs and put the results together.
+
+    Args:
+        users, queries: [U], [Q] indices of who asked what, for results by group.
+    """
     U, Q, M = outcomes.reward.shape
     done = [run for run in runs if run.error is None]
-    averaged = {run.name: _average(run, outcomes) for run in done}
-    statistics = []
-    for values in averaged.values():
-        statistics += [bootstrap.weighted_mean(values[metric]) for metric in SCORES]
-        chance, best = outcomes.chance, outcomes.best
-        statistics.append(bootstrap.normalised(values["reward"], chance, best))
-    samples = bootstrap.resample(statistics, U, Q, plan.bootstrap_draws, BOOTSTRAP_SEED)
-    samples = samples.reshape(len(averaged), len(SCORES) + 1, -1)
-    drawn = dict(zip(averaged, samples, strict=True))
+    chance, best = outcomes.chance, outcomes.best
+    scored: dict[str, _Scored] = {}
+    statistics: dict[tuple[str, str], bootstrap.Statistic] = {}
+    for run in done:
+        found = _Scored(_average(run, outcomes), shuffled(outcomes, run.choices))
+        scored[run.name] = found
+        for metric in (*SCORES, "shuffled_gain", "user_sensitivity"):
+            statistics[run.name, metric] = bootstrap.weighted_mean(found[metric])
+        statistics[run.name, NORMALISED] = bootstrap.normalised(found["reward"], chance, best)
+        if run.twin is not None and run.twin.error is None:
+            found.twin = _average(run.twin, outcomes)["reward"]
+            statistics[run.name, "twin"] = bootstrap.weighted_mean(found.twin)
+            statistics[run.name, "twin normalised"] = bootstrap.normalised(found.twin, chance, best)
+    samples = bootstrap.resample(
+        list(statistics.values()), U, Q, plan.bootstrap_draws, BOOTSTRAP_SEED
+    )
+    drawn = dict(zip(statistics, samples, strict=True))
+    by, names, group = _groups(benchmark, plan, users, queries)
 
     entries = []
     for run in runs:
@@ -211,24 +141,42 @@ def make_evaluation(
             "per_seed": [],
         }
         if run.error is None:
-            entry |= _measure(run, outcomes, averaged, drawn, plan)
+            entry |= _measure(run, outcomes, scored, drawn, plan)
+            if by is not None:
+                entry["by"] = {by: _by_group(scored[run.name], outcomes, names, group)}
             if choices_dir is not None:
                 entry["choices_file"] = choices_file(run.name)
         entries.append(entry)
     entries.sort(key=lambda e: -(e["metrics"]["reward"]["mean"] or 0) if e["metrics"] else np.inf)
     sizes = {"users": U, "llms": M, "tasks": len(benchmark.task_ids)}
     for split in ("train", "validation", "test"):
-        sizes[split] = len(benchmark.split_queries(split))
+        sizes[split] = len(benchmark.split_queries(split)) if split != "test" else Q
     data = {
         "schema": RESULTS_SCHEMA,
         "data": _describe(benchmark),
         **asdict(plan),
+        "held_out": list(plan.held_out),
         "sizes": sizes,
         "headroom": dict(headroom),
         "rows": {"total": U * Q, "scored": int(outcomes.scored.sum())},
         "routers": entries,
     }
     return Evaluation(data, {run.name: run.trace for run in runs if run.trace})
+
+
+@dataclass
+class _Scored:
+    """One run's scores [U, Q], averaged over the seeds; by name of the metric."""
+
+    scores: Mapping[str, Doubles]
+    shuffled: Shuffled
+    twin: Doubles | None = None
+    """Reward of the fully trained twin."""
+
+    def __getitem__(self, metric: str) -> Doubles:
+        if metric == "shuffled_gain":
+            return self.scores["reward"] - self.shuffled.reward
+        return self.shuffled.differs if metric == "user_sensitivity" else self.scores[metric]
 
 
 def _average(run: Run, outcomes: Outcomes) -> dict[str, Doubles]:
@@ -256,12 +204,12 @@ def _average(run: Run, outcomes: Outcomes) -> dict[str, Doubles]:
 def _measure(
     run: Run,
     outcomes: Outcomes,
-    averaged: Mapping[str, Mapping[str, Doubles]],
-    drawn: Mapping[str, Doubles],
+    scored: Mapping[str, _Scored],
+    drawn: Mapping[tuple[str, str], Doubles],
     plan: Plan,
 ) -> dict[str, Any]:
     """Return the part of an entry that stands on the run's choices."""
-    values, samples = averaged[run.name], drawn[run.name]
+    values = scored[run.name]
     M, requests = outcomes.reward.shape[-1], outcomes.best.size
     metrics: dict[str, Any] = {}
 
@@ -269,26 +217,47 @@ def _measure(
         low, high = (None, None) if of is None else bootstrap.interval(of, plan.confidence)
         metrics[metric] = {"mean": centre, "low": low, "high": high, "n": count}
 
-    for place, metric in enumerate(SCORES):
+    for metric in (*SCORES, "shuffled_gain", "user_sensitivity"):
         known = int(np.isfinite(values[metric]).sum())
-        put(metric, mean(values[metric]), samples[place], known)
+        put(metric, mean(values[metric]), drawn[run.name, metric], known)
+    metrics["shuffled_gain"]["p_value"] = values.shuffled.p_value
     normalised, left_out = _normalised(values["reward"], outcomes)
-    put("oracle_normalised_reward", normalised, samples[-1], len(outcomes.best) - left_out)
+    kept = len(outcomes.best) - left_out
+    put(NORMALISED, normalised, drawn[run.name, NORMALISED], kept)
     put("coverage", float(outcomes.scored.mean()), None, requests)
     entropy = float(np.mean([routing_entropy(choice, M) for choice in run.choices]))
     put("routing_entropy", entropy, None, requests)
     if run.route_s:
         put("decision_s", float(np.mean(run.route_s)) / requests, None, requests)
+    twin: dict[str, Any] | None = None
+    if run.twin is not None:
+        twin = {"status": _status(run.twin)}
+    if run.twin is not None and twin is not None and values.twin is not None:
+        full, full_normalised = mean(values.twin), _normalised(values.twin, outcomes)[0]
+        for name, metric, whole, of in (
+            ("reward", "reward", full, "twin"),
+            ("normalised", NORMALISED, full_normalised, "twin normalised"),
+        ):
+            low = bootstrap.interval(drawn[run.name, of], plan.confidence)[0]
+            share, part = _ratio(metrics[metric]["mean"], whole), None
+            if low is not None and low <= 0:
+                share = None  # a share of what may as well be nothing says nothing
+            if share is not None:
+                part = _ratios(drawn[run.name, metric], drawn[run.name, of])
+            put(f"{name}_retention", share, part, kept)
+        twin |= {"reward": full, NORMALISED: full_normalised}
+        twin["choices_sha256"] = run.twin.digests[0]
     gap = None
-    if BASELINE in averaged:
-        low, high = bootstrap.interval(samples[0] - drawn[BASELINE][0], plan.confidence)
-        centre = mean(values["reward"] - averaged[BASELINE]["reward"])
+    if BASELINE in scored:
+        other = drawn[BASELINE, "reward"]
+        low, high = bootstrap.interval(drawn[run.name, "reward"] - other, plan.confidence)
+        centre = mean(values["reward"] - scored[BASELINE]["reward"])
         gap = {"baseline": BASELINE, "mean": centre, "low": low, "high": high}
     per_seed = []
     for seed, choice in enumerate(run.choices):
         scores = score(outcomes, choice)
         means = {metric: mean(getattr(scores, metric)) for metric in SCORES}
-        means["oracle_normalised_reward"] = _normalised(scores.reward, outcomes)[0]
+        means[NORMALISED] = _normalised(scores.reward, outcomes)[0]
         invalid = _invalid(choice, outcomes)
         sealed = {"invalid": invalid, "choices_sha256": run.digests[seed]}
         per_seed.append({"seed": seed, **means, **sealed})
@@ -300,12 +269,73 @@ def _measure(
         "invalid": sum(entry["invalid"] for entry in per_seed),
         "charged": int(np.nansum([score(outcomes, c).charged for c in run.choices])),
         "users_without_range": left_out,
-        "fit_s": float(np.mean(run.fit_s)) if run.fit_s else None,
-        "route_s": float(np.mean(run.route_s)) if run.route_s else None,
+        "fully_trained": twin,
+        **{
+            name: float(np.mean(seconds)) if seconds else None
+            for name, seconds in (
+                ("fit_s", run.fit_s),
+                ("adapt_s", run.adapt_s),
+                ("route_s", run.route_s),
+            )
+        },
     }
 
 
+def _ratio(few: float | None, full: float | None) -> float | None:
+    """Return the share that few shots keep; None where the whole is nothing to have a share of."""
+    return few / full if few is not None and full is not None and full > ZERO_RANGE else None
+
+
+def _ratios(few: Doubles, full: Doubles) -> Doubles:
+    """[draws] the same, NaN for None."""
+    result = np.full(len(few), np.nan)
+    np.divide(few, full, out=result, where=full > ZERO_RANGE)
+    return result
+
+
+def _groups(
+    benchmark: Benchmark, plan: Plan, users: Ints, queries: Ints
+) -> tuple[str | None, list[str], Ints]:
+    """Return what a setting's results are split by, its values, and the value of each [U, Q]."""
+    shape, none = (len(users), len(queries)), np.zeros((0, 0), dtype=np.int64)
+    if plan.setting == "cross-task":
+        task = np.broadcast_to(benchmark.task_of_query[queries], shape)
+        return "task", benchmark.task_ids.tolist(), task
+    if plan.setting == "drift" and "drift_kind" in benchmark.users.column_names:
+        kinds = benchmark.users["drift_kind"].to_pylist()
+        names = sorted({str(kind) for kind in kinds})
+        number = np.asarray([names.index(str(kinds[u])) for u in users.tolist()], dtype=np.int64)
+        return "drift_kind", names, np.broadcast_to(number[:, None], shape)
+    return None, [], none
+
+
+def _by_group(
+    values: _Scored, outcomes: Outcomes, names: Sequence[str], group: Ints
+) -> list[dict[str, Any]]:
+    """Return reward, normalised reward and accuracy of each group, and the mean of the groups."""
+    rows: list[dict[str, Any]] = []
+    for number in np.unique(group):
+        here = group == number
+        reward = np.where(here, values["reward"], np.nan)
+        rows.append(
+            {
+                "name": names[number],
+                "reward": mean(reward),
+                NORMALISED: _normalised(reward, outcomes)[0],
+                "accuracy": mean(np.where(here, values["accuracy"], np.nan)),
+                "n": int(np.isfinite(reward).sum()),
+            }
+        )
+    metrics = ("reward", NORMALISED, "accuracy")
+    average: dict[str, Any] = {"name": "average"}
+    for metric in metrics:
+        known = [row[metric] for row in rows if row[metric] is not None]
+        average[metric] = float(np.mean(known)) if known else None
+    return [*rows, average | {"n": sum(row["n"] for row in rows)}]
+
+
 def _normalised(reward: Doubles, outcomes: Outcomes) -> tuple[float | None, int]:
+    """Return the oracle-normalised reward of what is not NaN, and the users left out."""
     return oracle_normalised_reward(reward, outcomes.chance, outcomes.best)
 
 

@@ -1,52 +1,56 @@
 """evaluate: the sealed protocol, step by step.
 
-1. what was asked for is checked; 2. training and validation interactions become a History;
-3. every router fits and routes, its choices are hashed and written; 4. only now are the test
-interactions read; 5. choices and outcomes are joined and scored.
+1. what was asked for is checked; 2. training and validation interactions become a History, and
+in few-shot settings a support; 3. every router fits, adapts and routes, its choices are hashed
+and written; 4. only now are the test interactions read; 5. choices and outcomes are joined and
+scored.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from personaroute_bench.errors import BenchError, UsageError, did_you_mean
+from personaroute_bench.errors import BenchError, UsageError
 from personaroute_bench.evaluation.choices import (
+    INVALID,
     choices_digest,
     choices_file,
     read_answers,
     write_choices,
 )
+from personaroute_bench.evaluation.clock import read_clock
 from personaroute_bench.evaluation.controls import control_choices, headroom
 from personaroute_bench.evaluation.history import (
-    FEEDBACKS,
-    TIERS,
     Feedback,
     History,
     Tier,
-    disclosed_users,
-    frozen,
-    make_history,
     past_responses,
 )
 from personaroute_bench.evaluation.metrics import Outcomes
 from personaroute_bench.evaluation.predictions import read_predictions
 from personaroute_bench.evaluation.protocol import Requests, Router
 from personaroute_bench.evaluation.registry import Contestant, describe, resolve, unique
+from personaroute_bench.evaluation.requests import make_requests
 from personaroute_bench.evaluation.results import Evaluation, Plan, make_evaluation
+from personaroute_bench.evaluation.settings import (
+    DEFAULT_SHOTS,
+    FEW_SHOT,
+    Fold,
+    Teacher,
+    check_plan,
+    make_folds,
+    trained_on_all,
+)
 
 if TYPE_CHECKING:
-    from personaroute_bench.benchmark import Benchmark, Interactions, Ints
-
-SETTINGS = ("general",)
-# Requests are handed to route in blocks of users of about so many.
-BLOCK_REQUESTS = 100_000
+    from personaroute_bench.benchmark import Benchmark, Interactions, Ints, Strings
 
 
 @dataclass
@@ -68,6 +72,9 @@ class Run:
     """Why there are no choices to score; None where all went well."""
     trace: str | None = None
     """The traceback behind `error`, for the author of the router."""
+    adapt_s: list[float] = field(default_factory=list)
+    twin: Run | None = None
+    """The same router, fully trained; where retention is asked for."""
 
 
 def evaluate(
@@ -76,6 +83,9 @@ def evaluate(
     *,
     strategy: str | None = None,
     setting: str = "general",
+    shots: int | None = None,
+    held_out: Sequence[str] = (),
+    retention: bool = False,
     feedback: Feedback = "full",
     interactions_per_user: int | None = None,
     tier: Tier = "T1",
@@ -94,7 +104,11 @@ def evaluate(
             seed); none: all bundled ones. best-single, best-per-user and the oracles are always
             shown beside.
         strategy: whose rewards; None: the only one there is.
-        setting: how the data is split; ``general``: known users, new queries.
+        setting: ``general`` (known users, new queries), ``new-user``, ``new-llm``, ``cross-task``
+            or ``drift``; see `settings`.
+        shots: interactions that `adapt` is given of each new user or LLM; None: 10.
+        held_out: ids of the users, LLMs or tasks that are new; none: chosen by hash.
+        retention: also train every router on all there is, and report what few shots keep of it.
         feedback: what the history tells, ``full``, ``choice`` or ``pairwise``.
         interactions_per_user: so many training queries a user; None: all.
         tier: what is known of users, ``T0`` to ``T3``.
@@ -115,7 +129,16 @@ def evaluate(
 
     if not isinstance(benchmark, Benchmark):
         benchmark = Benchmark.load(benchmark)
+    if not benchmark.strategies and "pairs" in benchmark.manifest:
+        raise UsageError(
+            f"{benchmark.directory} holds pairs of real people and no rewards; use "
+            "personaroute_bench.evaluation.pairwise.evaluate_pairs, or bench evaluate"
+        )
+    if strategy is None and setting == "drift" and "drift" in benchmark.strategies:
+        strategy = "drift"
     strategy = benchmark.check_strategy(strategy)
+    if shots is None and setting in FEW_SHOT:
+        shots = DEFAULT_SHOTS
     plan = Plan(
         strategy=strategy,
         setting=setting,
@@ -125,19 +148,23 @@ def evaluate(
         seeds=seeds,
         bootstrap_draws=bootstrap_draws,
         confidence=confidence,
+        shots=shots,
+        held_out=tuple(held_out),
+        retention=retention,
     )
-    _check(plan)
-    test = benchmark.split_queries("test")
-    if not (len(test) and len(benchmark.user_ids)):
+    check_plan(plan)
+    if not (len(benchmark.split_queries("test")) and len(benchmark.user_ids)):
         raise UsageError("the data set has no test requests; generate it with more queries")
-    job = _Job(benchmark, plan, test, choices_dir, on_progress or (lambda line: None))
+    folds, names = make_folds(benchmark, plan)
+    plan = replace(plan, held_out=tuple(names))
+    job = _Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None))
     contestants = resolve(routers, others=bool(predictions))
     made = {c.name: c.make(0) for c in contestants if c.source is not None}
     runs = _read_files(predictions, job, taken=[c.name for c in contestants])
     runs += _run_all(contestants, made, job)
 
     job.say("choices are committed; reading the test outcomes")
-    outcomes = _read_outcomes(benchmark, strategy, test)
+    outcomes = _read_outcomes(job)
     for contestant in contestants:
         if contestant.source is None:
             run = Run(contestant.name, "control", contestant.asked_for)
@@ -145,7 +172,16 @@ def evaluate(
             runs.append(_commit_fixed(run, choice, job))
     job.say("scoring")
     gap = headroom(outcomes, benchmark.llm_ids)
-    return make_evaluation(benchmark, plan, runs, outcomes, headroom=gap, choices_dir=choices_dir)
+    return make_evaluation(
+        benchmark,
+        plan,
+        runs,
+        outcomes,
+        users=job.users,
+        queries=job.test,
+        headroom=gap,
+        choices_dir=choices_dir,
+    )
 
 
 @dataclass(frozen=True)
@@ -154,13 +190,32 @@ class _Job:
 
     benchmark: Benchmark
     plan: Plan
-    test: Ints
-    """[Q] indices of the test queries."""
+    folds: Sequence[Fold]
     choices_dir: str | Path | None
     say: Callable[[str], None]
 
-    def histories(self) -> Iterator[History]:
-        """Yield the history of each seed; the same one where nothing is sampled."""
+    @property
+    def users(self) -> Ints:
+        """[U] indices of the users who ask: the same in every fold."""
+        return self.folds[0].asking
+
+    @property
+    def test(self) -> Ints:
+        """[Q] indices of the queries they ask, over all folds."""
+        return np.sort(np.concatenate([fold.test for fold in self.folds]))
+
+    @property
+    def ids(self) -> tuple[Strings, Strings, Strings]:
+        """Ids of users, queries and LLMs of the choices."""
+        benchmark = self.benchmark
+        return (
+            benchmark.user_ids[self.users],
+            benchmark.query_ids[self.test],
+            benchmark.llm_ids,
+        )
+
+    def teacher(self) -> Teacher:
+        """Read the past."""
         benchmark, plan = self.benchmark, self.plan
         parts: dict[str, Interactions] = {}
         for split in ("train", "validation"):
@@ -169,71 +224,112 @@ class _Job:
         if "train" not in parts:
             raise UsageError("the data set has no training split; generate it with more queries")
         known = np.concatenate([part.queries for part in parts.values()])
-        responses = past_responses(benchmark, known)
-        history = None
-        for seed in range(plan.seeds):
-            if history is None or plan.feedback != "full" or plan.interactions_per_user:
-                history = make_history(
-                    benchmark,
-                    parts["train"],
-                    parts.get("validation"),
-                    responses,
-                    feedback=plan.feedback,
-                    tier=plan.tier,
-                    interactions_per_user=plan.interactions_per_user,
-                    seed=seed,
-                )
-            yield history
+        clock = read_clock(benchmark, plan.strategy)
+        return Teacher(benchmark, plan, parts, past_responses(benchmark, known), clock)
 
 
 def _run_all(contestants: Sequence[Contestant], made: dict[str, Router], job: _Job) -> list[Run]:
     """Fit and route every router with every seed, and commit to its choices."""
-    users, queries = len(job.benchmark.user_ids), len(job.test)
-    job.say(f"{users} users × {queries} test queries; reading the history")
-    blocks = list(_requests(job.benchmark, job.test, job.plan.tier))
-    runs = {c.name: Run(c.name, "router", c.asked_for) for c in contestants if c.name in made}
-    for seed, history in enumerate(job.histories()):
-        for contestant in contestants:
-            run = runs.get(contestant.name)
-            if run is None or run.error is not None:
-                continue
-            try:
-                router = made.pop(run.name) if seed == 0 else contestant.make(seed)
-                choice = _run(run, router, history, blocks)
-            except (Exception, SystemExit) as error:
-                run.error = f"error: {describe(error)}"
-                run.trace = "".join(traceback.format_exception(error))
-                job.say(f"{run.name}: {run.error}")
-                continue
-            _commit(run, choice, job)
-            job.say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
+    job.say(f"{len(job.users)} users × {len(job.test)} test queries; reading the history")
+    teacher = job.teacher()
+    routers = [contestant for contestant in contestants if contestant.name in made]
+    runs = _run_folds(routers, made, job, job.folds, teacher)
+    if job.plan.retention:
+        job.say("fully trained twins")
+        whole = [trained_on_all(job.folds, job.benchmark)]
+        for name, twin in _run_folds(routers, {}, job, whole, teacher, suffix="-full").items():
+            runs[name].twin = twin
     return list(runs.values())
 
 
-def _run(run: Run, router: Router, history: History, blocks: Sequence[Requests]) -> Ints:
-    """Let one router fit and answer; return its choices [U, Q]."""
+def _run_folds(
+    contestants: Sequence[Contestant],
+    made: dict[str, Router],
+    job: _Job,
+    folds: Sequence[Fold],
+    teacher: Teacher,
+    suffix: str = "",
+) -> dict[str, Run]:
+    """Run all routers over seeds and folds; `made` holds those that are constructed already."""
+    plan = job.plan
+    blocks = [list(make_requests(job.benchmark, fold, plan.tier, teacher.clock)) for fold in folds]
+    runs = {c.name: Run(c.name + suffix, "router", c.asked_for) for c in contestants}
+    history = None
+    for seed in range(plan.seeds):
+        grids = {name: np.full((len(job.users), len(job.test)), INVALID) for name in runs}
+        spent = {name: np.zeros(3) for name in runs}
+        for fold, asked in zip(folds, blocks, strict=True):
+            # The history of a later seed is another one only where something is drawn.
+            drawn = plan.feedback != "full" or plan.interactions_per_user
+            if history is None or drawn or len(folds) > 1:
+                history = teacher.history(fold, seed)
+            support = teacher.support(fold, seed)
+            for contestant in contestants:
+                run = runs[contestant.name]
+                if run.error is not None:
+                    continue
+                try:
+                    router = made.pop(contestant.name, None)
+                    if router is None:
+                        router = contestant.make(seed)
+                    choice, seconds = _run(run, router, history, support, asked)
+                except (Exception, SystemExit) as error:
+                    run.error = f"error: {describe(error)}"
+                    run.trace = "".join(traceback.format_exception(error))
+                    job.say(f"{run.name}: {run.error}")
+                    continue
+                columns = np.searchsorted(job.test, fold.test)
+                grids[contestant.name][:, columns] = np.where(
+                    choice >= 0, fold.llms[choice], INVALID
+                )
+                spent[contestant.name] += seconds
+        for name, run in runs.items():
+            if run.error is None:
+                for times, took in zip(
+                    (run.fit_s, run.adapt_s, run.route_s), spent[name], strict=True
+                ):
+                    times.append(float(took))
+                _commit(run, grids[name], job)
+                job.say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
+    return runs
+
+
+def _run(
+    run: Run,
+    router: Router,
+    history: History,
+    support: History | None,
+    blocks: Sequence[Requests],
+) -> tuple[Ints, tuple[float, float, float]]:
+    """Let one router fit, adapt and answer.
+
+    Returns:
+        Its choices [U, Q], indices into the candidates; and the seconds of the three steps.
+    """
     start = time.perf_counter()
     router.fit(history)
     fitted = time.perf_counter()
+    adapt = getattr(router, "adapt", None)
+    if support is not None and callable(adapt):
+        adapt(support)
+    adapted = time.perf_counter()
     parts = []
     for block in blocks:
         answers = router.route(block)
         part, problem = read_answers(answers, len(block), block.candidates)
         parts.append(part.reshape(len(block.user_ids), -1))
         run.problem = run.problem or problem
-    run.fit_s.append(fitted - start)
-    run.route_s.append(time.perf_counter() - fitted)
-    return np.concatenate(parts)
+    routed = time.perf_counter()
+    return np.concatenate(parts), (fitted - start, adapted - fitted, routed - adapted)
 
 
 def _commit(run: Run, choice: Ints, job: _Job) -> None:
     """Hash the choices of the next seed, and write them where a folder is given."""
-    ids = (job.benchmark.user_ids, job.benchmark.query_ids[job.test], job.benchmark.llm_ids)
     seed = len(run.choices)
     run.choices.append(choice)
-    run.digests.append(choices_digest(choice, *ids))
+    run.digests.append(choices_digest(choice, *job.ids))
     if job.choices_dir is not None:
-        write_choices(Path(job.choices_dir) / choices_file(run.name, seed), choice, *ids)
+        write_choices(Path(job.choices_dir) / choices_file(run.name, seed), choice, *job.ids)
 
 
 def _commit_fixed(run: Run, choice: Ints, job: _Job) -> Run:
@@ -246,8 +342,7 @@ def _commit_fixed(run: Run, choice: Ints, job: _Job) -> Run:
 
 def _read_files(paths: Sequence[str | Path], job: _Job, taken: list[str]) -> list[Run]:
     """Read prediction files; each is named after its file."""
-    ids = (job.benchmark.user_ids, job.benchmark.query_ids[job.test], job.benchmark.llm_ids)
-    read = [(Path(path).stem, read_predictions(path, *ids)) for path in paths]
+    read = [(Path(path).stem, read_predictions(path, *job.ids)) for path in paths]
     runs = []
     for stem, (choice, problem) in read:
         run = Run(unique(stem, taken), "predictions", asked_for=True, problem=problem)
@@ -256,59 +351,20 @@ def _read_files(paths: Sequence[str | Path], job: _Job, taken: list[str]) -> lis
     return runs
 
 
-def _requests(benchmark: Benchmark, test: Ints, tier: Tier) -> Iterator[Requests]:
-    """Yield the requests of the test split, block by block of users."""
-    users = disclosed_users(benchmark, tier)
-    step = max(1, BLOCK_REQUESTS // len(test))
-    queries = benchmark.queries.select(["query_id", "task_id", "query"]).take(test)
-    query_ids, candidates = frozen(benchmark.query_ids[test]), frozen(benchmark.llm_ids)
-    embeddings = frozen(benchmark.embeddings[test])
-    task_of_query, task_ids = frozen(benchmark.task_of_query[test]), frozen(benchmark.task_ids)
-    for start in range(0, len(benchmark.user_ids), step):
-        ids = benchmark.user_ids[start : start + step]
-        yield Requests(
-            user_ids=frozen(ids),
-            query_ids=query_ids,
-            candidates=candidates,
-            user_index=frozen(np.repeat(np.arange(len(ids)), len(test))),
-            query_index=frozen(np.tile(np.arange(len(test)), len(ids))),
-            embeddings=embeddings,
-            task_of_query=task_of_query,
-            task_ids=task_ids,
-            queries=queries,
-            users=users.slice(start, len(ids)),
-            llms=benchmark.llms,
-        )
-
-
-def _read_outcomes(benchmark: Benchmark, strategy: str, test: Ints) -> Outcomes:
-    hidden = benchmark.interactions(strategy, "test")
+def _read_outcomes(job: _Job) -> Outcomes:
+    """Read the test split; called when all choices are committed."""
+    benchmark, strategy = job.benchmark, job.plan.strategy
+    hidden, test = benchmark.interactions(strategy, "test"), benchmark.split_queries("test")
     U = len(benchmark.user_ids)
     if not (np.array_equal(hidden.users, np.arange(U)) and np.array_equal(hidden.queries, test)):
         raise BenchError(
             f"the test interactions of {strategy} are not those of all {U} users and "
             f"{len(test)} test queries in the order of their tables; run bench generate again"
         )
+    reward, chosen = hidden.reward, hidden.chosen
+    if len(job.users) < U or len(job.test) < len(test):
+        asked = np.ix_(job.users, np.searchsorted(test, job.test))
+        reward, chosen = reward[asked], chosen[asked]
     return Outcomes.of(
-        hidden.reward, hidden.chosen, benchmark.performance[test], benchmark.cost_usd[test]
+        reward, chosen, benchmark.performance[job.test], benchmark.cost_usd[job.test]
     )
-
-
-def _check(plan: Plan) -> None:
-    """Raise UsageError for the first option that makes no sense."""
-    allowed: dict[str, Sequence[str]] = {
-        "setting": SETTINGS,
-        "feedback": FEEDBACKS,
-        "tier": TIERS,
-    }
-    for what, known in allowed.items():
-        value = getattr(plan, what)
-        if value not in known:
-            raise UsageError(f"unknown {what} {value!r}{did_you_mean(str(value), list(known))}")
-    least = {"seeds": 1, "interactions_per_user": 1, "bootstrap_draws": 0}
-    for what, smallest in least.items():
-        value = getattr(plan, what)
-        if value is not None and value < smallest:
-            raise UsageError(f"{what} is {value}; give {smallest} or more")
-    if not 0 < plan.confidence < 1:
-        raise UsageError(f"confidence is {plan.confidence}; give a number between 0 and 1")

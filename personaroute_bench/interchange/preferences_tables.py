@@ -64,17 +64,17 @@ class Tables:
         # People have no weights, so their table has no columns for them.
         kept = [USERS.field(name) for name in ("user_id", "population", "cohort")]
         queries = self.queries
-        write_table(out / "tasks.parquet", to_table(self.tasks, TASKS))
+        write_table(out / "tasks.parquet", to_table(self.tasks, TASKS), "recorded")
         dimension = queries["embedding"].type.list_size
-        write_table(out / "queries.parquet", to_table(queries, queries_schema(dimension)))
-        write_table(out / "llms.parquet", to_table(self.llms, LLMS))
-        write_table(out / "responses.parquet", to_table(self.responses, RESPONSES))
+        write_table(out / "queries.parquet", to_table(queries, queries_schema(dimension)), "recorded")
+        write_table(out / "llms.parquet", to_table(self.llms, LLMS), "recorded")
+        write_table(out / "responses.parquet", to_table(self.responses, RESPONSES), "recorded")
         people = pa.schema(kept, metadata=USERS.metadata)
-        write_table(out / "users.parquet", to_table(self.users, people))
+        write_table(out / "users.parquet", to_table(self.users, people), "recorded")
         for split in SPLITS:
             part = [pair for pair in self.pairs if pair.split == split]
             columns = {name: [getattr(pair, name) for pair in part] for name in PAIRS.names}
-            write_table(out / "pairs" / f"{split}.parquet", to_table(columns, PAIRS))
+            write_table(out / "pairs" / f"{split}.parquet", to_table(columns, PAIRS), "recorded")
 
     @cached_property
     def answers(self) -> dict[tuple[str, str], str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from personaroute_bench.errors import Incomplete
+from personaroute_bench.errors import Interrupted
 from personaroute_bench.llms.engine_run import Run, request_key
 from personaroute_bench.llms.ledger import CHUNK, Ledger, Outcome, chunks
 from personaroute_bench.llms.options import EngineOptions, RunSummary
@@ -53,7 +53,7 @@ def run_calls(
     Raises:
         UsageError: prices unknown, or the cap cannot be kept; nothing was asked.
         TooManyFailures: more calls failed than `max_error_rate` allows.
-        Incomplete: interrupted with Ctrl-C; calls in flight had a few seconds to settle.
+        Interrupted: interrupted with Ctrl-C; calls in flight had a few seconds to settle.
         BenchError: an endpoint refused the key, or the ledger cannot be written.
     """
     run = Run(ledger, wire_for, dataset_id, options, on_progress)
@@ -64,7 +64,7 @@ def run_calls(
     if run.fatal is not None:
         raise run.fatal
     if run.stopped == "interrupted":
-        raise Incomplete(run.message)
+        raise Interrupted(run.message)
     return run.summary()
 
 

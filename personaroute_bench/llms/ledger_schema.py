@@ -65,10 +65,15 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """
     if read_only and not path.is_file():
         raise UsageError(f"no ledger at {path}; give its path with --ledger")
+    if read_only and not os.access(path.parent, os.W_OK):
+        mode = "ro&immutable=1"  # reading in WAL mode would write beside the file
+    else:
+        mode = "ro" if read_only else "rwc"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             # Used by one thread at a time; which one depends on the caller's event loop.

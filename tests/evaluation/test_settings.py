@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -337,6 +338,33 @@ def test_retention_is_few_shots_over_all_of_it(benchmark: Benchmark, tmp_path: P
     table = pq.read_table(tmp_path / "best-per-user-full.parquet").to_pylist()
     whole = pq.read_table(tmp_path / "full" / "best-per-user.parquet").to_pylist()
     assert table == [row for row in whole if row["user_id"] in NEW_USERS]
+
+
+@pytest.mark.parametrize("setting", ["new-user", "new-llm", "cross-task"])
+def test_twins_too_are_committed_before_outcomes_are_read(
+    benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    read, blocks = [], Benchmark.blocks
+
+    def record(self: Benchmark, strategy: str, split: str) -> Iterator[Interactions]:
+        read.append((split, {path.stem for path in tmp_path.glob("*.parquet")}))
+        return blocks(self, strategy, split)
+
+    monkeypatch.setattr(Benchmark, "blocks", record)
+    options: dict[str, Any] = {"choices_dir": tmp_path, "retention": True, "bootstrap_draws": 0}
+    evaluate(benchmark, ["random"], setting=setting, **options)
+    names = {"random", "best-single", "best-per-user"}
+    committed = names | {f"{name}-full" for name in names}
+    assert read == [("train", set()), ("validation", set()), ("test", committed)]
+
+
+def test_retention_of_next_to_nothing_is_unknown(benchmark: Benchmark) -> None:
+    results = evaluate(
+        benchmark, ["random"], setting="new-user", held_out=NEW_USERS, retention=True
+    )
+    metrics = results["random"]["metrics"]
+    assert metrics["normalised_retention"]["mean"] is None
+    assert metrics["normalised_retention"]["low"] is None
 
 
 def test_a_twin_that_fails_says_so(benchmark: Benchmark) -> None:

@@ -30,7 +30,7 @@ def past_with_tastes(failures: float = 0.0, seed: int = 0) -> Benchmark:
     embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
     performance = np.asarray([[0.2, 0.9, 0.4, 0.5], [0.2, 0.4, 0.9, 0.5]])[kind]
     performance = np.clip(performance + rng.normal(0, 0.03, (Q, 4)), 0, 1).astype(np.float32)
-    cost = np.clip([0.05, 0.4, 0.4, 0.9] + rng.normal(0, 0.02, (Q, 4)), 0, 1).astype(np.float32)
+    cost = np.clip(rng.normal([0.05, 0.4, 0.4, 0.9], 0.02, (Q, 4)), 0, 1).astype(np.float32)
     performance[rng.random((Q, 4)) < failures] = np.nan
     alpha = np.where(THRIFTY, 0.05, 0.95)[:, None, None]
     reward = (alpha * performance - (1 - alpha) * cost).astype(np.float32)

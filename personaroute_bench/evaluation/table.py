@@ -1,0 +1,123 @@
+"""The printed table of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BASELINE = "best-single"
+# Columns, the most telling first: a narrow terminal drops the last.
+COLUMNS = (
+    "reward",
+    "normalised",
+    f"Δ {BASELINE}",
+    "accuracy",
+    "Δ shuffled",
+    "performance",
+    "USD/query",
+    "charged",
+)
+RETENTION = "retention"
+
+
+def print_table(data: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print results; a narrow terminal gets fewer columns, a pipe all of them."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    if console is None:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=2000, color_system=None)
+    for line in _heading(data):
+        console.print(Text(line))
+    shown, left_out = list(COLUMNS), []
+    if data["retention"]:
+        shown.insert(2, RETENTION)
+    status = 40 if console.is_terminal else 400  # longer ones are wrapped
+    roomy = console.options.update(width=2000)
+    while True:
+        table = _table(data["routers"], shown, status)
+        wanted = Measurement.get(console, roomy, table).maximum
+        if wanted <= console.width or len(shown) == 1:
+            break
+        left_out.append(shown.pop())
+    console.print()
+    width = console.width
+    # Too wide even so: let the terminal wrap the lines rather than cut them.
+    console.width = max(width, wanted)
+    console.print(table)
+    console.width = width
+    if left_out:
+        console.print(Text(f"no room for {', '.join(reversed(left_out))}; --json has them"))
+    console.print(Text("† a control that uses test outcomes; no router can beat the oracle"))
+
+
+def _table(entries: Sequence[Mapping[str, Any]], columns: Sequence[str], status_width: int) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("router", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("status", max_width=status_width)
+    for entry in entries:
+        name = entry["name"] + (" †" if entry["uses_test_outcomes"] else "")
+        cells = _cells(entry)
+        row = (name, *(cells[column] for column in columns), entry["status"])
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _heading(data: Mapping[str, Any]) -> list[str]:
+    source, sizes = data["data"], data["sizes"]
+    per_user, gap = data["interactions_per_user"], data["headroom"]["share"]
+    setting = f"setting {data['setting']}"
+    if data["held_out"]:
+        setting += f" ({len(data['held_out'])} held out"
+        setting += f", {data['shots']} shots)" if data["shots"] is not None else ")"
+    percent = round(100 * data["confidence"])
+    return [
+        f"{source['directory'] or 'data in memory'}: {source['provenance']} responses, "
+        f"{sizes['users']} users × {sizes['test']} test queries × {sizes['llms']} LLMs",
+        f"strategy {data['strategy']}, {setting}, feedback {data['feedback']}"
+        f"{f', {per_user} interactions a user' if per_user else ''}, tier {data['tier']}, "
+        f"{data['seeds']} seed{'s' if data['seeds'] > 1 else ''}",
+        f"personalisation headroom: {'none' if gap is None else f'{100 * gap:.1f} %'} of the "
+        f"way from random to oracle is beyond a user-blind oracle; [{percent} % intervals "
+        "over users and queries]",
+    ]
+
+
+def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
+    if not entry["metrics"]:
+        return dict.fromkeys((*COLUMNS, RETENTION), "–")
+
+    def show(value: Mapping[str, Any] | None, form: str, interval: bool = True) -> str:
+        if value is None or value["mean"] is None:
+            return "unknown"
+        text = format(value["mean"], form)
+        if interval and value["low"] is not None:
+            text += f" [{format(value['low'], form)}, {format(value['high'], form)}]"
+        return text
+
+    metrics = entry["metrics"]
+    cells = {
+        "reward": show(metrics["reward"], ".4f"),
+        "normalised": show(metrics["oracle_normalised_reward"], ".3f"),
+        f"Δ {BASELINE}": show(entry["reward_difference"], "+.4f"),
+        "accuracy": show(metrics["accuracy"], ".3f", interval=False),
+        "Δ shuffled": show(metrics["shuffled_gain"], "+.4f", interval=False),
+        "performance": show(metrics["performance"], ".3f", interval=False),
+        "USD/query": show(metrics["cost_usd"], ".3g", interval=False),
+        "charged": show(metrics["charged"], ".2%", interval=False),
+        RETENTION: "–",
+    }
+    if "normalised_retention" in metrics:
+        cells[RETENTION] = show(metrics["normalised_retention"], ".1%")
+    return cells
