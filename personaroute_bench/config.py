@@ -11,13 +11,17 @@ from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.schemas import STRATEGIES
 
 Client = Literal["aiohttp", "openai", "litellm"]
-Preset = Literal["paper", "default"]
+Preset = Literal["paper", "default", "large"]
 Judge = Literal["embedded", "rubric", "direct"]
 JUDGES: tuple[Judge, ...] = ("embedded", "rubric", "direct")
-PRESETS: tuple[Preset, ...] = ("default", "paper")
+PRESETS: tuple[Preset, ...] = ("default", "paper", "large")
 CostNormalisation = Literal["minmax", "log-minmax"]
 # The paper's recipe uses min-max; see "Rewards" in docs/design.md for why it is not the default.
-COST_NORMALISATION: dict[Preset, CostNormalisation] = {"paper": "minmax", "default": "log-minmax"}
+COST_NORMALISATION: dict[Preset, CostNormalisation] = {
+    "paper": "minmax",
+    "default": "log-minmax",
+    "large": "minmax",
+}
 
 DEFAULT_QUERIES_PER_TASK = 60
 NAMED_TASKS = ("embedded", "hub", "gym")

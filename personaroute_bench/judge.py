@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.config import RunConfig
-from personaroute_bench.errors import Incomplete
+from personaroute_bench.errors import Incomplete, UsageError
 from personaroute_bench.files import write_table
 from personaroute_bench.hashing import digest, hash_uniform
 from personaroute_bench.interactions import ResponseGrid
@@ -173,10 +173,13 @@ def _direct(stage: _Stage, inputs: dict[str, Any]) -> Judged:
     stage.report.stage("judge", f"{len(calls):,} direct calls")
     table = _ask_directly(stage, calls, judges)
     _write(stage, "judgments", inputs, table)
-    ok = _ok(stage)
-    chosen, _ = choices_from_judgments(
-        table, [person.persona_id for person in people], stage.query_ids, stage.llm_ids, ok=ok
-    )
+    ids = [person.persona_id for person in people]
+    if data.preset == "large":
+        chosen = _choices_by_configuration(stage, table, ids, judges)
+    else:
+        chosen, _ = choices_from_judgments(
+            table, ids, stage.query_ids, stage.llm_ids, ok=_ok(stage)
+        )
     ratings = embedded_ratings(stage.responses, plan)
     if not stage.folder.is_done("ratings", inputs, stage.folder.path / "ratings.parquet"):
         measured = ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED)
@@ -188,6 +191,39 @@ def _direct(stage: _Stage, inputs: dict[str, Any]) -> Judged:
         chosen=lambda start, stop: chosen[start:stop],
     )
     return Judged(style, judgments=table, judges=judges)
+
+
+def _choices_by_configuration(
+    stage: _Stage, table: pa.Table, persona_ids: list[str], judges: Pool
+) -> Bools:
+    """Return what the users of the preset ``large`` choose: each asks one judge in one wording."""
+    import pyarrow.compute as pc
+
+    from personaroute_bench.judging.direct import choices_from_judgments
+    from personaroute_bench.judging.prompts import LISTWISE, load_prompt
+    from personaroute_bench.users.personas import profile_of
+
+    configurations = [
+        (judge.id, load_prompt(name).sha256) for judge in judges.llms for name in LISTWISE
+    ]
+    mine = np.asarray([profile_of(user).judge_configuration for user in range(len(persona_ids))])
+    chosen = np.zeros((len(persona_ids), len(stage.query_ids), len(stage.llm_ids)), dtype=np.bool_)
+    for number, (judge, prompt) in enumerate(configurations):
+        users = np.flatnonzero(mine == number)
+        part = table.filter(
+            pc.and_(
+                pc.equal(table["judge"].cast(pa.string()), judge),
+                pc.equal(table["prompt_hash"].cast(pa.string()), prompt),
+            )
+        )
+        chosen[users], _ = choices_from_judgments(
+            part,
+            [persona_ids[user] for user in users],
+            stage.query_ids,
+            stage.llm_ids,
+            ok=_ok(stage),
+        )
+    return chosen
 
 
 def _audit(stage: _Stage, judged: Judged, judges: Pool) -> None:
@@ -269,17 +305,34 @@ def judge_pool(plan: Plan) -> Pool:
     from personaroute_bench.llms.pool import load_pool
     from personaroute_bench.llms.prices import resolve_prices
     from personaroute_bench.plan import pool_name
+    from personaroute_bench.users.personas import JUDGE_CONFIGURATIONS
 
-    name = plan.data.judge_pool or pool_name(plan.data)
-    return resolve_prices(load_pool(name, plan.data.judge_llms))
+    data = plan.data
+    pool = resolve_prices(load_pool(data.judge_pool or pool_name(data), data.judge_llms))
+    if (
+        data.preset == "large"
+        and data.judge == "direct"
+        and 2 * len(pool.llms) != JUDGE_CONFIGURATIONS
+    ):
+        raise UsageError(
+            f"--preset large has {JUDGE_CONFIGURATIONS} judge configurations, two wordings for "
+            f"each of three judge LLMs; got --judge-llm {list(pool.ids)}"
+        )
+    return pool
 
 
 def direct_options(plan: Plan) -> Any:
     """Return how the direct judge is asked."""
     from personaroute_bench.judging.direct import DirectOptions
+    from personaroute_bench.judging.prompts import LISTWISE
 
     data = plan.data
-    return DirectOptions(seed=data.seed, both_orders=data.both_orders, repeats=data.repeats)
+    return DirectOptions(
+        seed=data.seed,
+        both_orders=data.both_orders,
+        repeats=data.repeats,
+        prompts=LISTWISE if data.preset == "large" else (),
+    )
 
 
 def centred(ratings: Floats) -> Floats:

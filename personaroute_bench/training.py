@@ -86,7 +86,7 @@ def train(
         router=fitted,
         task_ids=history.task_ids.tolist(),
         centroids=task_centroids(history),
-        embedder=str(embedders.pop()),
+        embedder=_embedder_spec(str(embedders.pop())),
         training={
             "dataset_id": benchmark.manifest.get("dataset_id"),
             "strategy": strategy,
@@ -117,3 +117,8 @@ def task_accuracy(history: History) -> float | None:
         return None
     guess = (checked.embeddings @ task_centroids(history).T).argmax(axis=1)
     return float((guess == checked.task_of_query).mean())
+
+
+def _embedder_spec(name: str) -> str:
+    """Return what `make_embedder` takes for the name that the queries table holds."""
+    return "hashing" if name.startswith("hashing-") else name

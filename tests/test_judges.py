@@ -31,7 +31,7 @@ def judge_pool(folder: Path, url: str) -> str:
     judges = [
         {"id": f"judge/{name}", "name": name, "model": f"judge/{name}", "provider": "openai",
          "base_url": url, "input_price": 1.0, "output_price": 2.0, "family": name}
-        for name in ("one", "two")
+        for name in ("one", "two", "three")
     ]  # fmt: skip
     path.write_text(yaml.safe_dump({"llms": judges}))
     return str(path)
@@ -125,6 +125,34 @@ def test_an_audit_compares_the_rubric_with_the_direct_judge(tmp_path: Path) -> N
     judge = result.manifest["strategies"]["llm_judge"]["judge"]
     assert judge["audited"] is not None
     assert any("kappa" in line for line in judge["lines"])
+
+
+def test_the_large_preset_asks_three_judges_in_two_wordings(tmp_path: Path) -> None:
+    place = {"judge/one": 1, "judge/two": 2, "judge/three": 3}
+
+    with Loopback(lambda body: f"Answer {place[body['model']]}") as server:
+        data = replace(
+            config(tmp_path, server.url, judge="direct"),
+            preset="large", users=12, judge_llms=tuple(place),
+        )  # fmt: skip
+        generate(data, tmp_path / "out", run=FAST)
+        assert len(server.seen) == 2 * 6 * QUERIES  # two personas, six configurations
+        with pytest.raises(UsageError, match="three judge LLMs"):
+            generate(replace(data, judge_llms=("judge/one",)), tmp_path / "two", run=FAST)
+    users = pq.read_table(tmp_path / "out" / "users.parquet").to_pandas().set_index("user_id")
+    assert users["persona_id"].nunique() == 2
+    judgments = pq.read_table(tmp_path / "out" / "judgments.parquet").to_pandas()
+    judgments["pick"] = judgments["chosen"].str[0]
+    for part in rewards(tmp_path / "out"):
+        for row in part[part["chosen"]].itertuples():
+            number = int(row.user_id[1:]) - 1
+            judge = list(place)[number % 6 // 2]
+            asked = judgments[
+                (judgments["persona_id"] == users.loc[row.user_id, "persona_id"])
+                & (judgments["query_id"] == row.query_id)
+                & (judgments["judge"] == judge)
+            ]
+            assert len(asked) == 2 and set(asked["pick"]) == {row.llm_id}
 
 
 def test_what_cannot_be_read_is_no_choice(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ class PresetName(StrEnum):
 
     default = "default"
     paper = "paper"
+    large = "large"
 
 
 class ClientName(StrEnum):
@@ -48,7 +49,8 @@ def generate(
     ),
     preset: PresetName = typer.Option(
         PresetName.default,
-        help="default: α uniform on [0, 1], cost by log-minmax; paper: α on [0.2, 1], minmax.",
+        help="default: α uniform on [0, 1], cost by log-minmax; paper: α on [0.2, 1], minmax; "
+        "large: as paper, six users a persona, one for each of six judge configurations.",
     ),
     pool: str | None = typer.Option(
         None,

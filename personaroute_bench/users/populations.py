@@ -38,7 +38,7 @@ def draw_weights(
 
     Args:
         preset: ``paper``: users 1 to 9 at α = 0.2 … 1.0, later ones uniform on [0.2, 1];
-            ``default``: α uniform on [0, 1].
+            ``large``: uniform on [0.2, 1]; ``default``: α uniform on [0, 1].
         seed: the data set's seed.
         start: first user, counted from 0.
         stop: one past the last user.
@@ -48,7 +48,9 @@ def draw_weights(
     """
     index = np.arange(start, stop, dtype=np.int64)
     uniform = index_uniform(seed, f"users/{preset}/alpha", index)
-    if preset == "paper":
+    if preset == "large":
+        alpha = 0.2 + 0.8 * uniform
+    elif preset == "paper":
         alpha = 0.2 + 0.8 * uniform
         listed = index < len(PAPER_ALPHAS)
         alpha[listed] = PAPER_ALPHAS[index[listed]]
