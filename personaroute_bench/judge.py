@@ -19,10 +19,9 @@ from personaroute_bench.errors import Incomplete, UsageError
 from personaroute_bench.files import write_table
 from personaroute_bench.hashing import digest, hash_uniform
 from personaroute_bench.interactions import ResponseGrid
-from personaroute_bench.judging.dimensions import NAMES
-from personaroute_bench.judging.style import STYLE_VERSION, measure_style, standardise_within_query
+from personaroute_bench.judging.ratings import centred, embedded_ratings, ratings_table
+from personaroute_bench.judging.style import STYLE_VERSION
 from personaroute_bench.report import Report
-from personaroute_bench.schemas import RATINGS
 from personaroute_bench.settle import asking
 from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, judged_choices
 from personaroute_bench.users.rewards import Bools, Floats
@@ -122,11 +121,15 @@ def _embedded(stage: _Stage, inputs: dict[str, Any]) -> Floats:
         return ratings_array(pq.read_table(path), stage.query_ids, stage.llm_ids)
     stage.report.stage("style", "measured on the text (the embedded judge)")
     stage.folder.begin_change()
-    ratings = embedded_ratings(stage.responses, stage.plan)
+    ratings = _measured(stage)
     table = ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED)
     write_table(path, table, stage.provenance)
     stage.folder.mark_done("ratings", inputs, path)
     return ratings
+
+
+def _measured(stage: _Stage) -> Floats:
+    return embedded_ratings(stage.responses, stage.plan.taskset.queries, len(stage.llm_ids))
 
 
 def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
@@ -180,7 +183,7 @@ def _direct(stage: _Stage, inputs: dict[str, Any]) -> Judged:
         chosen, _ = choices_from_judgments(
             table, ids, stage.query_ids, stage.llm_ids, ok=_ok(stage)
         )
-    ratings = embedded_ratings(stage.responses, plan)
+    ratings = _measured(stage)
     if not stage.folder.is_done("ratings", inputs, stage.folder.path / "ratings.parquet"):
         measured = ratings_table(ratings, stage.query_ids, stage.llm_ids, EMBEDDED)
         _write(stage, "ratings", inputs, measured)
@@ -332,47 +335,6 @@ def direct_options(plan: Plan) -> Any:
         both_orders=data.both_orders,
         repeats=data.repeats,
         prompts=LISTWISE if data.preset == "large" else (),
-    )
-
-
-def centred(ratings: Floats) -> Floats:
-    """Measure an LLM's ratings [Q, M, D] against their query's average, which becomes 1/2."""
-    known = ~np.isnan(ratings)
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    mean = np.where(known, ratings, 0).sum(axis=1, keepdims=True) / count
-    result: Floats = (ratings - mean + 0.5).astype(np.float32)
-    return result
-
-
-def embedded_ratings(responses: pa.Table, plan: Plan) -> Floats:
-    """Measure the style dimensions on the text itself: [Q, M, D] in [0, 1], NaN unless ok."""
-    shape = (len(plan.taskset.queries), len(plan.pool.llms))
-    texts = responses["response"].to_pylist()
-    asked = [query.query for query in plan.taskset.queries for _ in plan.pool.llms]
-    ok = np.asarray(responses["status"].cast(pa.string()).to_pylist()) == "ok"
-    raw = measure_style(texts, asked).reshape(*shape, len(NAMES))
-    return standardise_within_query(raw, ok.reshape(shape))
-
-
-def ratings_table(
-    ratings: Floats, query_ids: list[str], llm_ids: list[str], judge: str
-) -> pa.Table:
-    """Return ratings [Q, M, D] as the `ratings` table."""
-    queries, llms, dimensions = ratings.shape
-    flat = ratings.reshape(-1)
-
-    def codes(values: np.ndarray[Any, Any], names: list[str]) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), pa.array(names))
-
-    return pa.Table.from_arrays(
-        [
-            codes(np.repeat(np.arange(queries), llms * dimensions), query_ids),
-            codes(np.tile(np.repeat(np.arange(llms), dimensions), queries), llm_ids),
-            codes(np.zeros(flat.size), [judge]),
-            codes(np.tile(np.arange(dimensions), queries * llms), list(NAMES)),
-            pa.array(flat, mask=np.isnan(flat)),
-        ],
-        schema=RATINGS,
     )
 
 
