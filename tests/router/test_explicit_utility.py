@@ -214,3 +214,18 @@ def test_features_are_centred_and_unknown_content_is_the_llms_mean() -> None:
     found = space.features(dataclasses.replace(past, content=content))
     np.testing.assert_allclose(space.features(past).mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(found[0, 3, :2], found[1:, 3, :2].mean(axis=0), rtol=1e-4)
+
+
+def test_two_pasts_as_one() -> None:
+    past = Past.of(told(people(failures=0.2)))
+    first, second = past.of_queries(np.arange(12)), past.of_queries(np.arange(8, 30))
+    unknown = dataclasses.replace(
+        second, ok=np.ones_like(second.ok), content=np.full_like(second.content, np.nan)
+    )
+    both = first + unknown
+    np.testing.assert_array_equal(both.query_ids, past.query_ids)
+    np.testing.assert_array_equal(both.values, past.values)
+    # what the second does not know, the first still does
+    np.testing.assert_array_equal(both.ok[:12], past.ok[:12])
+    np.testing.assert_array_equal(both.content[:12], past.content[:12])
+    assert np.isnan(both.content[12:]).all()

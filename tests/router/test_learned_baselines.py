@@ -57,6 +57,19 @@ def best_blind(data: Benchmark) -> np.ndarray:
     return best
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps only, for tests of what comes out and not of how good it is."""
+    from personaroute_bench.router import hybrid_llm, mf, mlp, router_dc
+
+    for kind in (mlp.Mlp, mlp.MlpClass):
+        monkeypatch.setattr(kind, "settings", (20,))
+    for module in (mf, router_dc):
+        monkeypatch.setattr(module, "STEPS", 20)
+        monkeypatch.setattr(module, "DEFAULT_STEPS", 20)
+    monkeypatch.setattr(hybrid_llm, "STEPS", 20)
+
+
 def test_all_are_registered() -> None:
     assert set(BASELINES) <= set(LEARNED)
 
@@ -119,6 +132,7 @@ def test_the_same_seed_gives_the_same_choices(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("feedback", ["full", "choice", "pairwise"])
+@pytest.mark.usefixtures("quick")
 def test_little_and_broken_pasts(name: str, feedback: str) -> None:
     data = past_with_tastes(failures=0.4)
     router = fitted(name, data, feedback=feedback, interactions_per_user=2)
@@ -127,6 +141,7 @@ def test_little_and_broken_pasts(name: str, feedback: str) -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.usefixtures("quick")
 def test_one_user_one_llm_no_validation(name: str) -> None:
     alone = rows_of(past_with_tastes(), np.asarray([4]))
     quality = choices(fitted(name, alone, validated=False), alone)
@@ -136,6 +151,7 @@ def test_one_user_one_llm_no_validation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.usefixtures("quick")
 def test_a_past_that_tells_nothing_is_said(name: str) -> None:
     with pytest.raises(BenchError, match="tells nothing"):
         fitted(name, past_with_tastes(failures=1.0))
@@ -177,6 +193,7 @@ def test_adapts_to_a_new_llm(name: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "shots"), [("new-user", 0), ("new-user", 3), ("new-llm", 0), ("new-llm", 3)]
 )
+@pytest.mark.usefixtures("quick")
 def test_few_shot_settings_run(setting: str, shots: int) -> None:
     names = [n for n in BASELINES if n in PERSONAL or n in ("knn", "elo")]
     results = evaluate(past_with_tastes(), names, setting=setting, bootstrap_draws=0, shots=shots)

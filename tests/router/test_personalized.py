@@ -96,7 +96,8 @@ def test_what_is_hidden_cannot_be_seen() -> None:
     values = past.values.copy()
     values[:, hidden] = values[:, hidden][..., ::-1]
     asked, other = (
-        router._asked(p, hidden, slice(None)) for p in (past, dataclasses.replace(past, values=values))
+        router._asked(p, hidden, slice(None))
+        for p in (past, dataclasses.replace(past, values=values))
     )
     for field in dataclasses.fields(Edges):
         np.testing.assert_array_equal(
