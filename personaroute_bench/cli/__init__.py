@@ -18,8 +18,10 @@ from personaroute_bench.cli.import_ import app as import_
 from personaroute_bench.cli.ledger import ledger
 from personaroute_bench.cli.personas import app as personas
 from personaroute_bench.cli.pools import pools
+from personaroute_bench.cli.route import route
 from personaroute_bench.cli.show import show
 from personaroute_bench.cli.simulate import simulate_server
+from personaroute_bench.cli.train import train
 
 app = typer.Typer(
     name="bench",
@@ -39,6 +41,8 @@ app = typer.Typer(
 app.command("generate")(generate)
 app.command("show")(show)
 app.command("evaluate")(evaluate)
+app.command("train")(train)
+app.command("route")(route)
 app.command("ledger")(ledger)
 app.command("pools")(pools)
 app.add_typer(personas, name="personas")

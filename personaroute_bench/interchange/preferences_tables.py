@@ -66,7 +66,9 @@ class Tables:
         queries = self.queries
         write_table(out / "tasks.parquet", to_table(self.tasks, TASKS), "recorded")
         dimension = queries["embedding"].type.list_size
-        write_table(out / "queries.parquet", to_table(queries, queries_schema(dimension)), "recorded")
+        write_table(
+            out / "queries.parquet", to_table(queries, queries_schema(dimension)), "recorded"
+        )
         write_table(out / "llms.parquet", to_table(self.llms, LLMS), "recorded")
         write_table(out / "responses.parquet", to_table(self.responses, RESPONSES), "recorded")
         people = pa.schema(kept, metadata=USERS.metadata)
