@@ -83,7 +83,7 @@ class Benchmark:
                 f"make it, or continue it, with: bench generate --out {directory}"
             )
         manifest = read_json(directory / MANIFEST)
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("strategies"), dict):
             raise UsageError(
                 f"{directory / MANIFEST} is damaged; run bench generate on the folder again"
             )
@@ -270,7 +270,7 @@ def verify(directory: Path, manifest: Mapping[str, Any], paths: Iterable[Path]) 
         BenchError: a file was changed or damaged after the data set was made.
     """
     for path in paths:
-        entry = manifest["files"].get(path.relative_to(directory).as_posix())
+        entry = manifest.get("files", {}).get(path.relative_to(directory).as_posix())
         if entry is None or not path.is_file():
             continue
         if path.stat().st_size != entry["bytes"] or sha256_file(path) != entry["sha256"]:

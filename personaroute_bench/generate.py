@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.config import DataConfig, RunConfig
-from personaroute_bench.errors import UsageError
+from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import read_json, write_json, write_table
-from personaroute_bench.folder import MANIFEST, DataFolder
+from personaroute_bench.folder import MANIFEST, DataFolder, differences
 from personaroute_bench.interactions import ResponseGrid, write_interactions
 from personaroute_bench.judge import Judged, judge_facts, make_style
 from personaroute_bench.manifest import build_manifest
@@ -70,6 +70,7 @@ def generate(
     plan = make_plan(data, run, report)
     with DataFolder.open(Path(out), plan.defining) as folder:
         check_users(folder, data)
+        check_judging(folder, plan)
         whole = folder.is_whole()
         responses = make_responses(folder, plan, run, report)
         provenance = provenance_of(responses)
@@ -99,6 +100,26 @@ def check_users(folder: DataFolder, data: DataConfig) -> None:
             f"{folder.path} holds {held} users already, got --users {data.users}; ask for at least "
             f"{held}, or give another --out"
         )
+
+
+def check_judging(folder: DataFolder, plan: Plan) -> None:
+    """Refuse to judge a folder's users anew without being told: it would undo what was paid for.
+
+    Raises:
+        ConfigMismatch: strategies with style are there, made by another judge or other personas.
+    """
+    now = {"judging": plan.data.judging, "personas": plan.personas.fingerprint()}
+    held = folder.result("judging")
+    if held and any(folder.result(f"interactions/{name}") for name in STYLE_STRATEGIES):
+        changed = differences(held, now)
+        if changed:
+            raise ConfigMismatch(
+                f"{folder.path} holds users who were judged otherwise:\n"
+                + "\n".join(f"  {line}" for line in changed)
+                + "\nGive the same judge options and personas, or another --out"
+            )
+    elif set(plan.data.strategies) & set(STYLE_STRATEGIES):
+        folder.mark_done("judging", {}, result=now)
 
 
 def provenance_of(responses: pa.Table) -> str:

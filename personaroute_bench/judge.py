@@ -7,7 +7,7 @@ direct      an LLM chooses in each persona's place                       P · Q 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.config import RunConfig
-from personaroute_bench.errors import Incomplete, UsageError
+from personaroute_bench.errors import Incomplete, TooManyFailures, UsageError
 from personaroute_bench.files import write_table
 from personaroute_bench.hashing import digest, hash_uniform
 from personaroute_bench.interactions import ResponseGrid
-from personaroute_bench.judging.ratings import centred, embedded_ratings, ratings_table
+from personaroute_bench.judging.ratings import (
+    centred,
+    embedded_ratings,
+    mean_known,
+    ratings_table,
+)
 from personaroute_bench.judging.style import STYLE_VERSION
 from personaroute_bench.report import Report
-from personaroute_bench.settle import asking
+from personaroute_bench.settle import LEAST_JUDGED, asking
 from personaroute_bench.users.laws import STYLE_STRATEGIES, Style, judged_choices
 from personaroute_bench.users.rewards import Bools, Floats
 
@@ -103,7 +108,10 @@ def make_style(
         "personas": plan.personas.fingerprint(),
         "users": plan.data.users if plan.data.judge == "direct" else None,
     }
-    if plan.data.judge == "embedded":
+    # A direct judge only says what llm_judge needs; mixed goes by the style of the text.
+    if plan.data.judge == "embedded" or (
+        plan.data.judge == "direct" and "llm_judge" not in strategies
+    ):
         judged = Judged(Style(plan.personas, _embedded(stage, inputs), digest(inputs)))
     elif plan.data.judge == "rubric":
         judged = _rubric(stage, inputs)
@@ -150,9 +158,15 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
     with asking(stage.folder, requests_of(calls), judges, plan, stage.run, stage.report) as asked:
         rated = list(read_ratings(calls, asked.replies))
         _settle(stage, asked.spend, asked.stopped)
+    _check_failures(stage, [item.judge for item in rated], [item.status for item in rated])
     table = rubric_table(rated)
     _write(stage, "ratings", inputs, table)
-    ratings = centred(ratings_array(table, stage.query_ids, stage.llm_ids))
+    # Judges use the scale differently, so each is measured against its own averages first.
+    each = [
+        centred(ratings_array(table, stage.query_ids, stage.llm_ids, judge=judge))
+        for judge in judges.ids
+    ]
+    ratings = mean_known(each)
     judged = Judged(
         Style(plan.personas, ratings, digest([inputs, _content(table)])),
         rating_statuses=[item.status for item in rated],
@@ -161,6 +175,8 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
     )
     if plan.data.audit:
         _audit(stage, judged, judges)
+        content = [judged.style.fingerprint, _content(judged.judgments)]
+        judged.style = replace(judged.style, fingerprint=digest(content))
     return judged
 
 
@@ -269,7 +285,27 @@ def _ask_directly(stage: _Stage, calls: Any, judges: Pool) -> pa.Table:
     ) as asked:
         table = read_judgments(calls, asked.replies)
         _settle(stage, asked.spend, asked.stopped)
+    _check_failures(stage, table["judge"].to_pylist(), table["status"].to_pylist())
     return table
+
+
+def _check_failures(stage: _Stage, judges: list[str], statuses: list[str]) -> None:
+    """Refuse judgments too many of which are errors, whichever run they failed in.
+
+    Raises:
+        TooManyFailures: names the judge and how to ask again.
+    """
+    limit = stage.run.max_error_rate
+    for judge in dict.fromkeys(judges):
+        mine = [status for name, status in zip(judges, statuses, strict=True) if name == judge]
+        failed = mine.count("error")
+        if len(mine) >= LEAST_JUDGED and failed > limit * len(mine):
+            ledger = stage.folder.use_ledger(stage.run.ledger)
+            raise TooManyFailures(
+                f"{failed} of {len(mine)} replies of judge {judge!r} are errors, more than "
+                f"--max-error-rate {limit} allows; see their types with: bench ledger {ledger}; "
+                "mend the cause, ask them again with its --retry TYPE, and then the same command"
+            )
 
 
 def _settle(stage: _Stage, spend: dict[str, Any], stopped: str | None) -> None:
@@ -371,7 +407,25 @@ def judge_facts(plan: Plan, grid: ResponseGrid, judged: Judged) -> dict[str, Any
         train=grid.split != "test",
         seed=plan.data.seed,
     )
-    return {"users": users, **result.as_json(), "lines": result.lines()}
+    facts = {"users": users, **result.as_json(), "lines": result.lines()}
+    if not direct:
+        facts["taste_oracle"] = share = taste_oracle(plan, grid, style, users)
+        facts["lines"].append(
+            f"within reach: who knew every taste and rating exactly, but not the chance in each "
+            f"choice, would get {100 * share:.1f} % of the held-out choices; the oracle's 100 % "
+            "includes that chance, and so does the headroom"
+        )
+    return facts
+
+
+def taste_oracle(plan: Plan, grid: ResponseGrid, style: Style, users: int) -> float:
+    """Return the share of test choices that tastes and ratings alone decide, of the first users."""
+    test = grid.split == "test"
+    made = judged_choices(plan.data, grid, style, users)[:, test].astype(np.float64)
+    foreseen = judged_choices(plan.data, grid, style, users, noise_scale=0.0)[:, test]
+    made /= np.maximum(made.sum(axis=-1, keepdims=True), 1)
+    share = (made * foreseen).sum(axis=-1) / np.maximum(foreseen.sum(axis=-1), 1)
+    return float(share[foreseen.any(axis=-1)].mean())
 
 
 def archetypes(plan: Plan, users: int) -> list[str] | None:

@@ -81,7 +81,31 @@ def make_plan(data: DataConfig, run: RunConfig, report: Report) -> Plan:
         "preset": data.preset,
         "sampling": None if recorded is not None else request_fingerprint(data),
     }
-    return Plan(data, taskset, pool, split, embedder, open_personas(data), recorded, defining)
+    plan = Plan(data, taskset, pool, split, embedder, open_personas(data), recorded, defining)
+    check_style(plan)
+    return plan
+
+
+def check_style(plan: Plan) -> None:
+    """Find mistakes in judge options and personas now, before anything is paid for.
+
+    Raises:
+        UsageError: an unknown or simulated judge LLM, personas without tastes where choices follow
+            from them, or too few of them.
+    """
+    from personaroute_bench.judge import judge_pool
+    from personaroute_bench.judging.calls import check_judges
+    from personaroute_bench.users.laws import STYLE_STRATEGIES
+
+    data = plan.data
+    wanted = set(data.strategies) & set(STYLE_STRATEGIES)
+    if not wanted:
+        return
+    if data.judge != "embedded":
+        check_judges(judge_pool(plan).llms)
+    plan.personas.compose(data.preset, data.seed, data.users - 1, data.users)
+    if data.judge != "direct" or "mixed" in wanted:
+        plan.personas.draw(data.preset, data.seed, 0, 1)
 
 
 def open_personas(data: DataConfig) -> PersonaSource:

@@ -17,7 +17,7 @@ from loopback import Loopback
 from small_data import LLMS, write_pool, write_responses
 
 from personaroute_bench.config import DataConfig, RunConfig
-from personaroute_bench.errors import Incomplete, UsageError
+from personaroute_bench.errors import ConfigMismatch, Incomplete, TooManyFailures, UsageError
 from personaroute_bench.generate import generate
 from personaroute_bench.judging.dimensions import NAMES
 
@@ -213,6 +213,40 @@ def test_a_killed_judge_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
             pq.read_table(folder / f"{name}.parquet") for folder in (out, tmp_path / "whole")
         )
         assert one.equals(two)
+
+
+def test_a_judge_that_mostly_fails_never_makes_a_whole_data_set(tmp_path: Path) -> None:
+    with Loopback(first_answer) as server:
+        server.fault_for = lambda body: "400" if len(body["messages"][1]["content"]) % 3 else None
+        data = config(tmp_path, server.url, judge="direct")
+        for _ in range(3):
+            with pytest.raises(TooManyFailures):
+                generate(data, tmp_path / "out", run=FAST)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_another_judge_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with Loopback(rate) as server:
+        data = config(tmp_path, server.url, judge="rubric")
+        generate(data, tmp_path / "out", run=FAST)
+        embedded = replace(data, judge="embedded", judge_llms=(), judge_pool=None)
+        with pytest.raises(ConfigMismatch, match=r'judge: "rubric" → "embedded"'):
+            generate(embedded, tmp_path / "out", run=FAST)
+
+
+def test_mistakes_in_judge_options_show_before_anything_is_paid(tmp_path: Path) -> None:
+    with Loopback(rate) as server:
+        data = config(tmp_path, server.url, judge="rubric")
+        with pytest.raises(UsageError, match="judge/one"):
+            generate(replace(data, judge_llms=("judge/oen",)), tmp_path / "out", run=FAST)
+        assert not server.seen and not (tmp_path / "out").exists()
+
+
+def test_mixed_alone_asks_no_direct_judge(tmp_path: Path) -> None:
+    with Loopback(first_answer) as server:
+        data = replace(config(tmp_path, server.url, judge="direct"), strategies=("mixed",))
+        generate(data, tmp_path / "out", run=FAST)
+        assert not server.seen
 
 
 def test_a_simulated_judge_is_refused(tmp_path: Path) -> None:

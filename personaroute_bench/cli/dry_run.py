@@ -66,6 +66,8 @@ def print_dry_run(
         _print_estimates("Calls to make, and USD from the pool's prices", rows)
     if all(llm.provider == "simulated" for llm in plan.pool.llms):
         typer.echo("The candidates are simulated: asking them really costs nothing.")
+    if judging and data.audit:
+        typer.echo(f"The audit's {data.audit:,} direct calls a judge LLM come on top.")
     if judging:
         _print_estimates(f"Calls of the {data.judge} judge", judging)
     typer.echo('How the figures come about: docs/pools.md, "Estimates".')
@@ -83,7 +85,8 @@ def estimate_judging(plan: Plan, out: Path) -> list[LLMEstimate]:
     from personaroute_bench.users.laws import STYLE_STRATEGIES
 
     data = plan.data
-    if data.judge == "embedded" or not set(data.strategies) & set(STYLE_STRATEGIES):
+    needed = {"llm_judge"} if data.judge == "direct" else set(STYLE_STRATEGIES)
+    if data.judge == "embedded" or not set(data.strategies) & needed:
         return []
     judges = judge_pool(plan).llms
     check_judges(judges)

@@ -142,13 +142,16 @@ def print_llms(manifest: Mapping[str, Any]) -> None:
 def print_money(manifest: Mapping[str, Any]) -> None:
     """Print what was spent, known and unknown."""
     spend = manifest["spend"]
-    if "simulated" in manifest["provenance"]:
+    judged = manifest["configuration"].get("judge", "embedded") != "embedded"
+    if "simulated" in manifest["provenance"] and not judged:
         typer.echo(f"Spend: none (simulated; at the pool's prices {money(spend['usd'])})")
         return
     if not spend["calls"]:
         typer.echo("Spend: none, nothing was asked")
         return
     text = f"Spend: {money(spend['usd'])} for {spend['calls']:,} calls"
+    if "simulated" in manifest["provenance"]:
+        text += " (the judge's are real money, the simulated LLMs' only at the pool's prices)"
     if spend["unknown_calls"]:
         bound = spend["unknown_usd_at_most"]
         text += f"; unknown for {spend['unknown_calls']:,} more calls (no reply came back), " + (

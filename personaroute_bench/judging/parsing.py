@@ -40,6 +40,20 @@ _FLAT_OBJECT = re.compile(r"\{[^{}]{0,2000}\}")
 _ANSWER_KEY = re.compile(r"(?:answer\s*)?([0-9]{1,4})", re.IGNORECASE)
 
 
+# Said anywhere beside a choice, these put it in doubt: the judge changes its mind ...
+_SECOND_THOUGHTS = re.compile(
+    r"\b(?:wait|actually|second thoughts?|scratch that|correction|changed? my mind|"
+    r"let me (?:re|think again))",
+    re.IGNORECASE,
+)
+# ... or only speaks of the JSON that it was asked for.
+_NOT_MEANT = re.compile(
+    r"\b(?:for (?:example|instance)|e\.g|such as|would be|could be|invalid|format|asked me|"
+    r"won['’]t|will not|cannot|can['’]t|refuse|instead)\b",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a reply says."""
@@ -71,11 +85,13 @@ def parse_choice(text: str, k: int) -> Choice:
         return UNPARSED if listed else _choice([_picks_of(whole.value, k)], k)
     found = list(_FLAT_OBJECT.finditer(body))
     choices = [(match, loaded) for match in found if (loaded := _object_choice(match[0]))]
+    around = _FLAT_OBJECT.sub("\n", body)
+    if _SECOND_THOUGHTS.search(around) or (choices and _NOT_MEANT.search(around)):
+        return UNPARSED
     if not choices:
         # Braces that are no choice may hold anything: quoted text, code, ratings.
         return UNPARSED if found else _choice(read_prose(body, k).picks, k)
     said = [_picks_of(loaded.value, k) for _, loaded in choices]
-    around = _FLAT_OBJECT.sub("\n", body)
     after = body[choices[-1][0].end() :]
     if takes_back(after, said[-1]):
         return UNPARSED
@@ -145,9 +161,15 @@ def _load(body: str) -> _Loaded | None:
     """Read a text that is JSON from end to end, or one fence around JSON; None where it is not."""
     fence = _FENCE.fullmatch(body)
     try:
-        return _Loaded(json.loads(fence[1] if fence else body, object_pairs_hook=_no_twins))
+        text = fence[1] if fence else body
+        return _Loaded(json.loads(text, object_pairs_hook=_no_twins, parse_float=_plain_number))
     except (ValueError, RecursionError):
         return None
+
+
+def _plain_number(text: str) -> float | None:
+    """Read 3.0, but not 1e1, which nobody means as a label."""
+    return None if "e" in text.lower() else float(text)
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

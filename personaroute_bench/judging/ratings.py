@@ -63,3 +63,14 @@ def ratings_table(
         ],
         schema=RATINGS,
     )
+
+
+def mean_known(ratings: Sequence[Floats]) -> Floats:
+    """Return the mean over judges of [Q, M, D] ratings, each over the judges that gave one."""
+    stacked = np.stack(ratings)
+    known = ~np.isnan(stacked)
+    count = known.sum(axis=0)
+    total = np.where(known, stacked, 0).sum(axis=0)
+    result = np.full(count.shape, np.nan, dtype=np.float32)
+    np.divide(total, count, out=result, where=count > 0, casting="unsafe")
+    return result

@@ -46,7 +46,8 @@ def drift_weights(seed: int, start: int, stop: int) -> NDArray[np.float64]:
     )
     second = (first + gap) % 1.0
     segment = np.arange(DRIFT_SEGMENTS)[None, :]
-    turn = 1 + (index_uniform(seed, "users/drift/turn", index) * (DRIFT_SEGMENTS - 1)).astype(
+    # Not at the last segment, which is the test: a change that no past shows cannot be learnt.
+    turn = 1 + (index_uniform(seed, "users/drift/turn", index) * (DRIFT_SEGMENTS - 2)).astype(
         np.int64
     )
     share = np.select(

@@ -12,6 +12,7 @@ from personaroute_bench.config import DataConfig
 from personaroute_bench.hashing import index_uniform
 from personaroute_bench.interactions import Block, Law, ResponseGrid
 from personaroute_bench.judging.choice import (
+    NOISE_SCALE,
     choice_reward,
     choose,
     gumbel_noise,
@@ -108,6 +109,7 @@ def judged_choices(
     *,
     start: int = 0,
     repeat: int = 0,
+    noise_scale: float = NOISE_SCALE,
 ) -> Bools:
     """Return what users ``start`` to ``stop`` choose: [u, Q, M], every tied choice.
 
@@ -118,6 +120,7 @@ def judged_choices(
         stop: one past the last user.
         start: first user, counted from 0.
         repeat: another asking of the same personas, with noise of its own.
+        noise_scale: 0 gives what tastes and ratings alone would choose.
     """
     if style.chosen is not None:
         return style.chosen(start, stop)
@@ -127,6 +130,7 @@ def judged_choices(
         np.arange(start, stop, dtype=np.int64),
         grid.query_ids.tolist(),
         grid.llm_ids.tolist(),
+        scale=noise_scale,
         repeat=repeat,
     )
     liking = style_utility(style.ratings, draw.taste)

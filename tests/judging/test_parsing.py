@@ -425,3 +425,17 @@ def test_any_text_gives_ratings_within_bounds_or_none(text: str, k: int) -> None
         assert ratings.shape == (k, len(NAMES))
         known = ratings[~np.isnan(ratings)]
         assert known.size and known.min() >= 0 and known.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I choose Answer 3. Wait, actually 4.",
+        '{"choice": [3]}\nOn second thought, 4',
+        'For example {"choice": [3]} would be invalid.',
+        'You asked me to reply with {"choice": [3]}, which I won\'t.',
+        '{"choice": 1e1}',
+    ],
+)
+def test_a_choice_that_is_taken_back_or_only_quoted_is_none(text: str) -> None:
+    assert parse_choice(text, 10).status == "unparsed"

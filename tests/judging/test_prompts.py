@@ -6,7 +6,7 @@ import hashlib
 import re
 
 import pytest
-from conftest import ROOT
+from places import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
