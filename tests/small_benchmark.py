@@ -139,5 +139,5 @@ def save(benchmark: Benchmark, directory: Any) -> None:
             }
         )
         pq.write_table(table, folder / "0.parquet")
-    manifest = {"strategies": {STRATEGY: {}}, "provenance": "simulated"}
+    manifest = {"strategies": {STRATEGY: {}}, "provenance": "simulated", "files": {}}
     (directory / "manifest.json").write_text(json.dumps(manifest))

@@ -99,7 +99,10 @@ def evaluate(
         typer.Option(metavar="FILE", help="Write all results there as JSON."),
     ] = None,
     draws: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Bootstrap draws of the intervals; 0: none.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Bootstrap draws of the intervals, 100 or more; 0: none."
+        ),
     ] = 1000,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table, no progress.")] = False,
 ) -> None:
@@ -115,7 +118,10 @@ def evaluate(
     from personaroute_bench.evaluation.pairs import holds_pairs
     from personaroute_bench.evaluation.pairwise import evaluate_pairs
     from personaroute_bench.evaluation.runner import evaluate as run
+    from personaroute_bench.files import check_writable
 
+    if json is not None:
+        check_writable(json, "--json")
     say = None if quiet else lambda line: typer.echo(line, err=True)
     if holds_pairs(directory):
         for option, given in {
@@ -167,11 +173,11 @@ def evaluate(
 
 
 def _report(results: Evaluation | PairEvaluation, json: Path | None) -> None:
-    """Write and print results; exit code 1 where a router that was asked for failed."""
-    if json is not None:
-        results.write(json)
-    results.print()
+    """Print and write results; exit code 1 where a router that was asked for failed."""
+    results.print()  # first, so that a full disk does not take the table too
     for name in results.failed:
         typer.echo(f"\nrouter {name} failed:\n{results.traces[name]}", err=True)
+    if json is not None:
+        results.write(json)
     if results.failed:
         raise typer.Exit(1)

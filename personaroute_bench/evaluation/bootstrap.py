@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from personaroute_bench.errors import UsageError
 from personaroute_bench.evaluation.metrics import ZERO_RANGE
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 # Draws are made in blocks of so many; part of the result, since each block has its own stream.
 BLOCK_DRAWS = 100
+# Of fewer, the 2.5th percentile is the smallest draw, and an interval may miss its own centre.
+LEAST_DRAWS = 100
+
+
+def check_draws(draws: int) -> None:
+    """Raise UsageError for so few bootstrap draws that their quantiles are no interval."""
+    if draws and draws < LEAST_DRAWS:
+        raise UsageError(
+            f"bootstrap_draws is {draws}; give {LEAST_DRAWS} or more with --draws, or 0 for no "
+            "intervals"
+        )
 
 
 def weights(users: int, queries: int, draws: int, seed: int) -> Iterator[tuple[Doubles, Doubles]]:

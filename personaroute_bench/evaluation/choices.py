@@ -6,11 +6,13 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from personaroute_bench.evaluation.texts import printable
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Ints, Strings
@@ -67,7 +69,12 @@ def _complaint(answer: Any, candidates: int) -> str:
         return f"{answer[:60]!r} is no candidate"
     if isinstance(answer, int) and not isinstance(answer, bool):
         return f"index {answer} is outside 0…{candidates - 1}"
-    return f"{repr(answer)[:60]} ({type(answer).__name__}) is neither an id nor an index"
+    return f"{shown(answer)} ({type(answer).__name__}) is neither an id nor an index"
+
+
+def shown(answer: Any) -> str:
+    """Return an answer as a few characters of one line."""
+    return printable(repr(answer)[:60])
 
 
 def choices_digest(choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids: Strings) -> str:
@@ -107,15 +114,26 @@ def write_choices(
             "llm_id": names(pa.array(flat, mask=flat < 0), llm_ids),
         }
     )
-    with atomic_path(path) as temporary:
+    with atomic_path(path, option="--choices") as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def choices_file(name: str, seed: int = 0) -> str:
+def choices_file(name: str, seed: int = 0, taken: Collection[str] = ()) -> str:
     """Return a safe file name for a router's choices: NAME.parquet, NAME-seedK.parquet for K > 0.
 
     Everything but letters, digits and ``. _ - :`` becomes ``-`` (on Windows ``:`` too).
+
+    Args:
+        name: of the router.
+        seed: of the repetition.
+        taken: names of files that are somebody else's; ``-2``, ``-3`` … tells apart what would
+            fall together with one of them, on file systems that ignore case too.
     """
     allowed = "A-Za-z0-9._-" if os.name == "nt" else "A-Za-z0-9._:-"
-    safe = re.sub(f"[^{allowed}]", "-", name).lstrip(".")[:120] or "router"
-    return f"{safe}.parquet" if seed == 0 else f"{safe}-seed{seed}.parquet"
+    stem = re.sub(f"[^{allowed}]", "-", name).lstrip(".")[:120] or "router"
+    if seed:
+        stem += f"-seed{seed}"
+    others = {file.lower() for file in taken}
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    free = (f"{stem}{ending}.parquet" for ending in endings)
+    return next(file for file in free if file.lower() not in others)

@@ -140,9 +140,13 @@ def _opponents(
 ) -> tuple[Ints, Bools]:
     """Return [U, Q, 2] two candidates with rewards, and [U, Q] whether there are two."""
     a, b = (pair_uniform(seed, f"evaluation/{x}", users, queries) for x in ("a", "b"))
-    # Where everybody is shown everything, one row serves all users.
     rewards = np.isfinite(part.reward)
-    ok = rewards if shown is not None else np.asarray(rewards.all(axis=0, keepdims=True))
+    some: Bools = np.asarray(rewards.any(axis=-1))
+    # Mostly the same responses failed for all users, and one row serves all of them; a user whose
+    # choice is unknown has no rewards there, which hides nothing from the others.
+    shared: Bools = np.asarray(rewards.any(axis=0, keepdims=True))
+    alike = shown is None and np.array_equal(rewards, shared & some[:, :, None])
+    ok = shared if alike else rewards
     own = None
     if first is not None:
         tried = np.maximum(first, 0)[:, :, None]
@@ -163,5 +167,4 @@ def _opponents(
         return np.stack([np.maximum(first, 0), nth(i)], axis=-1), own & (count >= 1)
     j = np.floor(b * (count - 1)).astype(np.int64)
     j += j >= i
-    enough = np.broadcast_to(count >= 2, i.shape)
-    return np.stack([nth(i), nth(j)], axis=-1), enough
+    return np.stack([nth(i), nth(j)], axis=-1), (count >= 2) & some

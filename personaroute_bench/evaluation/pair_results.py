@@ -11,6 +11,7 @@ import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.pairs import TIE, UNKNOWN, Pairs
+from personaroute_bench.evaluation.texts import encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,7 @@ class PairEvaluation:
         """Write the JSON file, whole or not at all."""
         from personaroute_bench.files import write_json
 
-        write_json(Path(path), self.data)
+        write_json(Path(path), self.data, option="--json")
 
     def print(self, console: Console | None = None) -> None:
         """Print the table, and one column a data set where there are several."""
@@ -85,7 +86,7 @@ class PairEvaluation:
         for entry in self.routers:
             shown = [
                 _show(entry["metrics"].get("pairwise_accuracy"), ".3f"),
-                _show(entry["accuracy_difference"], "+.3f"),
+                _show(entry["accuracy_difference"], "+z.3f"),
             ]
             if len(tasks) > 1:
                 shown += [_show(entry["by_task"].get(task), ".3f") for task in tasks]
@@ -185,6 +186,8 @@ def make_pair_evaluation(
                 "fit_s": float(np.mean(run.fit_s)),
                 "route_s": float(np.mean(run.route_s)),
             }
+            if run.files:
+                entry["choices_files"] = list(run.files)
         entries.append(entry)
     entries.sort(
         key=lambda e: -(e["metrics"]["pairwise_accuracy"]["mean"] or 0) if e["metrics"] else np.inf
@@ -256,7 +259,7 @@ def _describe(benchmark: Benchmark) -> dict[str, Any]:
 
     assert benchmark.directory is not None, "pairs are read from a folder"
     return {
-        "directory": str(benchmark.directory),
+        "directory": encodable(str(benchmark.directory)),
         "manifest_sha256": sha256_file(benchmark.directory / MANIFEST),
         "provenance": "recorded",
     }

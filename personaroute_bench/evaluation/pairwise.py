@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.errors import UsageError, did_you_mean
+from personaroute_bench.evaluation.bootstrap import check_draws
+from personaroute_bench.evaluation.choices import choices_file, shown
 from personaroute_bench.evaluation.pair_baselines import PAIR_ROUTERS
 from personaroute_bench.evaluation.pair_results import (
     INVALID,
@@ -38,7 +40,17 @@ from personaroute_bench.evaluation.pairs import (
     make_pair_requests,
     read_pairs,
 )
-from personaroute_bench.evaluation.registry import Contestant, describe, load, resolve, unique
+from personaroute_bench.evaluation.registry import (
+    Contestant,
+    construct,
+    describe,
+    load_or_exit,
+    resolve,
+    take,
+    unique,
+)
+from personaroute_bench.evaluation.texts import encodable
+from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Ints, Strings
@@ -53,6 +65,8 @@ class PairRun:
     choices: list[Ints] = field(default_factory=list)
     """One [n] a seed: 0 for a, 1 for b, 2 undecided, -1 invalid."""
     digests: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    """Their files' names, where they are written."""
     fit_s: list[float] = field(default_factory=list)
     route_s: list[float] = field(default_factory=list)
     problem: str | None = None
@@ -79,7 +93,7 @@ def evaluate_pairs(
             baselines are always shown beside.
         seeds: repetitions with seeds 0, 1, …, averaged.
         choices_dir: where to write each router's choices.
-        bootstrap_draws: for the intervals, which resample people; 0: none.
+        bootstrap_draws: for the intervals, which resample people: 0 (none), or 100 or more.
         confidence: of the intervals.
         on_progress: is told one line a step.
 
@@ -89,14 +103,16 @@ def evaluate_pairs(
     Raises:
         UsageError: an option or router is wrong, or the folder holds no pairs.
     """
-    if seeds < 1 or bootstrap_draws < 0 or not 0 < confidence < 1:
+    if seeds < 1 or not 0 < confidence < 1:
         raise UsageError(
-            f"seeds {seeds}, bootstrap_draws {bootstrap_draws}, confidence {confidence}: give 1 "
-            "or more, 0 or more, and a number between 0 and 1"
+            f"seeds {seeds}, confidence {confidence}: give 1 or more, and a number between 0 and 1"
         )
+    check_draws(bootstrap_draws)
+    if choices_dir is not None:
+        check_writable(Path(choices_dir), "--choices", folder=True)
     say = on_progress or (lambda line: None)
     contestants = _contestants(routers)
-    made = {one.name: one.make(0) for one in contestants}
+    made = construct(contestants)
     benchmark = load_people(directory)
     history = make_pair_history(
         benchmark, read_pairs(benchmark, "train"), read_pairs(benchmark, "validation")
@@ -114,22 +130,27 @@ def evaluate_pairs(
     )
 
     runs = []
+    files: set[str] = set()
     for contestant in contestants:
         run = PairRun(contestant.name, contestant.asked_for)
         runs.append(run)
         for seed in range(seeds):
             try:
-                router = made.pop(run.name) if seed == 0 else contestant.make(seed)
+                router = take(made, contestant, seed)
                 choice = _run(run, router, history, requests)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit and its like end one router only
                 run.error = f"error: {describe(error)}"
-                run.trace = "".join(traceback.format_exception(error))
+                run.trace = encodable("".join(traceback.format_exception(error)))
                 say(f"{run.name}: {run.error}")
                 break
             run.choices.append(choice)
             run.digests.append(pair_choices_digest(choice, requests))
             if choices_dir is not None:
-                write_pair_choices(Path(choices_dir), run.name, seed, choice, requests)
+                run.files.append(choices_file(run.name, seed, files))
+                files.add(run.files[-1])
+                write_pair_choices(Path(choices_dir) / run.files[-1], choice, requests)
         else:
             say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
 
@@ -155,11 +176,11 @@ def _contestants(routers: Sequence[Any]) -> list[Contestant]:
                 "data set holds pairs of real people, whose routers answer which of two "
                 "(docs/preferences.md); for one of your own give MODULE:CLASS"
             )
-        source = load(PAIR_ROUTERS.get(router, router))
+        source = load_or_exit(PAIR_ROUTERS.get(router, router))
         found.setdefault(router, Contestant(router, source, asked_for=True))
     for name, path in PAIR_ROUTERS.items():
         if name not in found:
-            found[name] = Contestant(name, load(path), asked_for=not routers)
+            found[name] = Contestant(name, load_or_exit(path), asked_for=not routers)
     return list(found.values())
 
 
@@ -211,7 +232,7 @@ def read_pair_answers(answers: Any, candidates: Ints, llm_ids: Strings) -> tuple
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool) and item in (0, 1):
             choice[i] = item
         elif problem is None:
-            problem = f"{repr(item)[:60]} is neither 0 or 1 nor one of {pair}"
+            problem = f"{shown(item)} is neither 0 or 1 nor one of {pair}"
     return choice, problem
 
 
@@ -228,20 +249,17 @@ def pair_choices_digest(choice: Ints, requests: PairRequests) -> str:
     return running.hexdigest()
 
 
-def write_pair_choices(
-    folder: Path, name: str, seed: int, choice: Ints, requests: PairRequests
-) -> None:
+def write_pair_choices(path: Path, choice: Ints, requests: PairRequests) -> None:
     """Write choices as Parquet: user_id, query_id, a, b, choice (a, b, tie; null: invalid)."""
     import pyarrow as pa
 
-    from personaroute_bench.evaluation.choices import choices_file
     from personaroute_bench.files import write_table
 
     columns = _columns(choice, requests)
     arrays = {
         key: pa.array(cells, pa.string()).dictionary_encode() for key, cells in columns.items()
     }
-    write_table(folder / choices_file(name, seed), pa.table(arrays))
+    write_table(path, pa.table(arrays), option="--choices")
 
 
 def _columns(choice: Ints, requests: PairRequests) -> dict[str, list[str | None]]:

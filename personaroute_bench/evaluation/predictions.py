@@ -33,17 +33,20 @@ def read_predictions(
         counted and charged); and the first such problem in words, or None.
 
     Raises:
-        UsageError: unreadable file, missing column, an unknown id or a second row for the same
-            request; rows are counted from 1, a CSV's header not counted.
+        UsageError: unreadable file, a column that is missing, there twice or not of text, an
+            unknown id or a second row for the same request; rows are counted from 1, a CSV's
+            header not counted.
     """
     path = Path(path)
     table = _read(path)
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise UsageError(
-            f"{path} has no column {missing[0]!r}; a prediction file has the columns "
-            f"{', '.join(COLUMNS)}, this one has {', '.join(table.column_names)}"
-        )
+    for name in COLUMNS:
+        count = table.column_names.count(name)
+        if count != 1:
+            problem = f"{count} columns" if count else "no column"
+            raise UsageError(
+                f"{path} has {problem} {name!r}; a prediction file has the columns "
+                f"{', '.join(COLUMNS)}, this one has {', '.join(table.column_names)}"
+            )
     user = _positions(table["user_id"], user_ids, path, "user_id", "is no user of the data set")
     query = _positions(table["query_id"], query_ids, path, "query_id", "is no test query")
     llm = _positions(table["llm_id"], llm_ids, path, "llm_id", "is no candidate", nullable=True)
@@ -68,29 +71,38 @@ def read_predictions(
 
 def _read(path: Path) -> Any:
     import pyarrow as pa
+
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"{path}: unknown kind of prediction file; use {', '.join(SUFFIXES)}")
+    try:
+        table = _read_as(path.suffix, path)
+        _ = table.column_names  # these too may be no text
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise UsageError(f"cannot read the prediction file {path}: {_reason(error)}") from error
+    return table
+
+
+def _read_as(suffix: str, path: Path) -> Any:
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet as pq
 
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path}: unknown kind of prediction file; use {', '.join(SUFFIXES)}")
+    if suffix == ".parquet":
+        return pq.read_table(path, partitioning=None)
     strings = pa.schema([(name, pa.string()) for name in COLUMNS])
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path, partitioning=None)
-        if path.suffix == ".csv":
-            # All strings, so that an id 007 stays one; an empty cell is null.
-            convert = pyarrow.csv.ConvertOptions(
-                column_types=strings, strings_can_be_null=True, null_values=[""]
-            )
-            return pyarrow.csv.read_csv(path, convert_options=convert)
-        parse = pyarrow.json.ParseOptions(
-            explicit_schema=strings, unexpected_field_behavior="ignore"
+    if suffix == ".csv":
+        # All strings, so that an id 007 stays one; an empty cell is null.
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=strings, strings_can_be_null=True, null_values=[""]
         )
-        return pyarrow.json.read_json(path, parse_options=parse)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"cannot read the prediction file {path}: {reason}") from error
+        return pyarrow.csv.read_csv(path, convert_options=convert)
+    parse = pyarrow.json.ParseOptions(explicit_schema=strings, unexpected_field_behavior="ignore")
+    return pyarrow.json.read_json(path, parse_options=parse)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _positions(
@@ -102,7 +114,13 @@ def _positions(
     place: dict[str | None, int] = {value: i for i, value in enumerate(ids.tolist())}
     if nullable:
         place[None] = INVALID
-    values = column.cast(pa.string()).to_pylist()
+    try:
+        values = column.cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeError) as error:
+        raise UsageError(
+            f"{path}, column {name!r} ({str(column.type)[:60]}): {_reason(error)}; write each id "
+            "as text"
+        ) from error
     positions = np.empty(len(values), dtype=np.int64)
     for row, value in enumerate(values):
         if value not in place:

@@ -7,7 +7,7 @@ import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from typing import Any, cast
 from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.evaluation.controls import CONTROLS
 from personaroute_bench.evaluation.protocol import Router
+from personaroute_bench.evaluation.texts import printable
 
 # short name -> where it is defined; a string, since routers import this package, never the reverse
 ROUTERS = {
@@ -64,7 +65,8 @@ class Contestant:
 
     name: str
     source: Any
-    """A class to construct anew for every seed, an instance, or None for a control."""
+    """A class to construct anew for every seed, an instance, None for a control, or what its
+    module raised to end the program."""
     asked_for: bool
     """False for what is only shown beside."""
 
@@ -73,7 +75,10 @@ class Contestant:
 
         Raises:
             UsageError: the constructor failed.
+            BaseException: it, or the module, ended the program (`sys.exit`).
         """
+        if isinstance(self.source, BaseException):
+            raise self.source
         if not inspect.isclass(self.source):
             instance: Router = self.source
             return instance
@@ -101,7 +106,8 @@ def resolve(routers: Sequence[str | type | Router], others: bool = False) -> lis
     found: dict[str, Contestant] = {}
     for router in routers:
         if isinstance(router, str):
-            found.setdefault(router, Contestant(router, load(router), asked_for=True))
+            if router not in found:
+                found[router] = Contestant(router, load_or_exit(router), asked_for=True)
             continue
         kind = router if inspect.isclass(router) else type(router)
         name = unique(f"{kind.__module__}:{kind.__qualname__}", found)
@@ -110,6 +116,37 @@ def resolve(routers: Sequence[str | type | Router], others: bool = False) -> lis
         if name not in found:
             found[name] = Contestant(name, load(name), asked_for=False)
     return list(found.values())
+
+
+def construct(contestants: Iterable[Contestant]) -> dict[str, Router | BaseException]:
+    """Return the routers of the first repetition by name, so that mistakes show early.
+
+    One that ended the program (`sys.exit`) stands there with what it raised, for `take`.
+
+    Raises:
+        UsageError: a constructor failed.
+    """
+    made: dict[str, Router | BaseException] = {}
+    for contestant in contestants:
+        try:
+            made[contestant.name] = contestant.make(0)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            made[contestant.name] = error
+    return made
+
+
+def take(made: dict[str, Router | BaseException], contestant: Contestant, seed: int) -> Router:
+    """Return the router that was constructed already, and a new one from then on.
+
+    Raises:
+        BaseException: what ended its construction.
+    """
+    router = made.pop(contestant.name, None)
+    if isinstance(router, BaseException):
+        raise router
+    return contestant.make(seed) if router is None else router
 
 
 def unique(name: str, taken: Any) -> str:
@@ -154,10 +191,25 @@ def load(name: str) -> Any:
     return _checked(value, name)
 
 
+def load_or_exit(name: str) -> Any:
+    """Return what `load` does; a module that ends the program does not, but is returned as that."""
+    try:
+        return load(name)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        return error
+
+
 def describe(error: BaseException) -> str:
     """Return ``Type: message (file, line n)``, one line, the place being the router author's."""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0][:240]}" if lines else type(error).__name__
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a __str__ that fails itself
+        lines = []
+    text = type(error).__name__
+    if lines:
+        text += f": {printable(lines[0][:240])}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame)]
     if frames:
         text += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

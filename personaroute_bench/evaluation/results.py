@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
-from personaroute_bench.evaluation.choices import INVALID, choices_file
+from personaroute_bench.evaluation.choices import INVALID
 from personaroute_bench.evaluation.metrics import (
     SCORES,
     ZERO_RANGE,
@@ -22,6 +22,7 @@ from personaroute_bench.evaluation.metrics import (
 )
 from personaroute_bench.evaluation.shuffle import Shuffled, shuffled
 from personaroute_bench.evaluation.table import BASELINE
+from personaroute_bench.evaluation.texts import encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ class Evaluation:
         """Write the JSON file, whole or not at all."""
         from personaroute_bench.files import write_json
 
-        write_json(Path(path), self.data)
+        write_json(Path(path), self.data, option="--json")
 
     def print(self, console: Console | None = None) -> None:
         """Print the table; a narrow terminal gets fewer columns, a pipe all of them."""
@@ -101,7 +102,6 @@ def make_evaluation(
     users: Ints,
     queries: Ints,
     headroom: Mapping[str, float | None],
-    choices_dir: str | Path | None,
 ) -> Evaluation:
     """Score all runs and put the results together.
 
@@ -144,8 +144,10 @@ def make_evaluation(
             entry |= _measure(run, outcomes, scored, drawn, plan)
             if by is not None:
                 entry["by"] = {by: _by_group(scored[run.name], outcomes, names, group)}
-            if choices_dir is not None:
-                entry["choices_file"] = choices_file(run.name)
+            if run.files:
+                entry["choices_file"] = run.files[0]
+                for of_seed, file in zip(entry["per_seed"], run.files, strict=True):
+                    of_seed["choices_file"] = file
         entries.append(entry)
     entries.sort(key=lambda e: -(e["metrics"]["reward"]["mean"] or 0) if e["metrics"] else np.inf)
     sizes = {"users": U, "llms": M, "tasks": len(benchmark.task_ids)}
@@ -369,7 +371,7 @@ def _describe(benchmark: Benchmark) -> dict[str, Any]:
     if benchmark.directory is not None:
         sha256 = sha256_file(benchmark.directory / MANIFEST)
     return {
-        "directory": None if benchmark.directory is None else str(benchmark.directory),
+        "directory": None if benchmark.directory is None else encodable(str(benchmark.directory)),
         "manifest_sha256": sha256,
         "provenance": provenance or "unknown",
     }

@@ -36,7 +36,14 @@ from personaroute_bench.evaluation.history import (
 from personaroute_bench.evaluation.metrics import Outcomes
 from personaroute_bench.evaluation.predictions import read_predictions
 from personaroute_bench.evaluation.protocol import Requests, Router
-from personaroute_bench.evaluation.registry import Contestant, describe, resolve, unique
+from personaroute_bench.evaluation.registry import (
+    Contestant,
+    construct,
+    describe,
+    resolve,
+    take,
+    unique,
+)
 from personaroute_bench.evaluation.requests import make_requests
 from personaroute_bench.evaluation.results import Evaluation, Plan, make_evaluation
 from personaroute_bench.evaluation.settings import (
@@ -48,6 +55,8 @@ from personaroute_bench.evaluation.settings import (
     make_folds,
     trained_on_all,
 )
+from personaroute_bench.evaluation.texts import encodable, printable
+from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Interactions, Ints, Strings
@@ -64,6 +73,8 @@ class Run:
     choices: list[Ints] = field(default_factory=list)
     """One [U, Q] a seed; index of the LLM, -1 where invalid."""
     digests: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    """Their files' names, where they are written."""
     fit_s: list[float] = field(default_factory=list)
     route_s: list[float] = field(default_factory=list)
     problem: str | None = None
@@ -115,7 +126,7 @@ def evaluate(
         seeds: repetitions, with seeds 0, 1, …: of the routers, and of what the history samples.
         choices_dir: where to write each router's choices.
         predictions: files of choices made elsewhere (user_id, query_id, llm_id).
-        bootstrap_draws: for the intervals; 0: none.
+        bootstrap_draws: for the intervals: 0 (none), or 100 or more.
         confidence: of the intervals.
         on_progress: is told one line a step.
 
@@ -153,13 +164,15 @@ def evaluate(
         retention=retention,
     )
     check_plan(plan)
+    if choices_dir is not None:
+        check_writable(Path(choices_dir), "--choices", folder=True)
     if not (len(benchmark.split_queries("test")) and len(benchmark.user_ids)):
         raise UsageError("the data set has no test requests; generate it with more queries")
     folds, names = make_folds(benchmark, plan)
     plan = replace(plan, held_out=tuple(names))
     job = _Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None))
     contestants = resolve(routers, others=bool(predictions))
-    made = {c.name: c.make(0) for c in contestants if c.source is not None}
+    made = construct(c for c in contestants if c.source is not None)
     runs = _read_files(predictions, job, taken=[c.name for c in contestants])
     runs += _run_all(contestants, made, job)
 
@@ -180,7 +193,6 @@ def evaluate(
         users=job.users,
         queries=job.test,
         headroom=gap,
-        choices_dir=choices_dir,
     )
 
 
@@ -193,6 +205,8 @@ class _Job:
     folds: Sequence[Fold]
     choices_dir: str | Path | None
     say: Callable[[str], None]
+    files: set[str] = field(default_factory=set)
+    """Names of the choices files so far: each belongs to one router and seed."""
 
     @property
     def users(self) -> Ints:
@@ -228,7 +242,9 @@ class _Job:
         return Teacher(benchmark, plan, parts, past_responses(benchmark, known), clock)
 
 
-def _run_all(contestants: Sequence[Contestant], made: dict[str, Router], job: _Job) -> list[Run]:
+def _run_all(
+    contestants: Sequence[Contestant], made: dict[str, Router | BaseException], job: _Job
+) -> list[Run]:
     """Fit and route every router with every seed, and commit to its choices."""
     job.say(f"{len(job.users)} users × {len(job.test)} test queries; reading the history")
     teacher = job.teacher()
@@ -244,7 +260,7 @@ def _run_all(contestants: Sequence[Contestant], made: dict[str, Router], job: _J
 
 def _run_folds(
     contestants: Sequence[Contestant],
-    made: dict[str, Router],
+    made: dict[str, Router | BaseException],
     job: _Job,
     folds: Sequence[Fold],
     teacher: Teacher,
@@ -269,13 +285,13 @@ def _run_folds(
                 if run.error is not None:
                     continue
                 try:
-                    router = made.pop(contestant.name, None)
-                    if router is None:
-                        router = contestant.make(seed)
+                    router = take(made, contestant, seed)
                     choice, seconds = _run(run, router, history, support, asked)
-                except (Exception, SystemExit) as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # SystemExit and its like end one router only
                     run.error = f"error: {describe(error)}"
-                    run.trace = "".join(traceback.format_exception(error))
+                    run.trace = encodable("".join(traceback.format_exception(error)))
                     job.say(f"{run.name}: {run.error}")
                     continue
                 columns = np.searchsorted(job.test, fold.test)
@@ -329,7 +345,9 @@ def _commit(run: Run, choice: Ints, job: _Job) -> None:
     run.choices.append(choice)
     run.digests.append(choices_digest(choice, *job.ids))
     if job.choices_dir is not None:
-        write_choices(Path(job.choices_dir) / choices_file(run.name, seed), choice, *job.ids)
+        run.files.append(choices_file(run.name, seed, job.files))
+        job.files.add(run.files[-1])
+        write_choices(Path(job.choices_dir) / run.files[-1], choice, *job.ids)
 
 
 def _commit_fixed(run: Run, choice: Ints, job: _Job) -> Run:
@@ -337,6 +355,7 @@ def _commit_fixed(run: Run, choice: Ints, job: _Job) -> Run:
     _commit(run, choice, job)
     run.choices *= job.plan.seeds
     run.digests *= job.plan.seeds
+    run.files *= job.plan.seeds
     return run
 
 
@@ -345,7 +364,8 @@ def _read_files(paths: Sequence[str | Path], job: _Job, taken: list[str]) -> lis
     read = [(Path(path).stem, read_predictions(path, *job.ids)) for path in paths]
     runs = []
     for stem, (choice, problem) in read:
-        run = Run(unique(stem, taken), "predictions", asked_for=True, problem=problem)
+        name = unique(printable(stem), taken)
+        run = Run(name, "predictions", asked_for=True, problem=problem)
         taken.append(run.name)
         runs.append(_commit_fixed(run, choice, job))
     return runs

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from personaroute_bench.errors import UsageError, did_you_mean
+from personaroute_bench.evaluation.bootstrap import check_draws
 from personaroute_bench.evaluation.feedback import FEEDBACKS, among, keep, newcomer, tell
 from personaroute_bench.evaluation.history import TIERS, History, make_history, make_support
 from personaroute_bench.hashing import hash_uniform
@@ -86,11 +87,12 @@ def check_plan(plan: Plan) -> None:
         value = getattr(plan, what)
         if value not in known:
             raise UsageError(f"unknown {what} {value!r}{did_you_mean(str(value), list(known))}")
-    least = {"seeds": 1, "interactions_per_user": 1, "bootstrap_draws": 0, "shots": 0}
+    least = {"seeds": 1, "interactions_per_user": 1, "shots": 0}
     for what, smallest in least.items():
         value = getattr(plan, what)
         if value is not None and value < smallest:
             raise UsageError(f"{what} is {value}; give {smallest} or more")
+    check_draws(plan.bootstrap_draws)
     if plan.setting == "drift" and plan.strategy != "drift":
         raise UsageError(
             f"setting 'drift' is of strategy 'drift'; the rewards of {plan.strategy!r} do not "

@@ -82,7 +82,9 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
         setting += f" ({len(data['held_out'])} held out"
         setting += f", {data['shots']} shots)" if data["shots"] is not None else ")"
     percent = round(100 * data["confidence"])
-    return [
+    rows = data["rows"]
+    left_out = rows["total"] - rows["scored"]
+    lines = [
         f"{source['directory'] or 'data in memory'}: {source['provenance']} responses, "
         f"{sizes['users']} users × {sizes['test']} test queries × {sizes['llms']} LLMs",
         f"strategy {data['strategy']}, {setting}, feedback {data['feedback']}"
@@ -92,6 +94,12 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
         f"way from random to oracle is beyond a user-blind oracle; [{percent} % intervals "
         "over users and queries]",
     ]
+    if left_out:
+        lines.append(
+            f"{left_out} of {rows['total']} (user, query) rows are left out of every mean: no "
+            "candidate has a reward there"
+        )
+    return lines
 
 
 def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -108,12 +116,12 @@ def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
 
     metrics = entry["metrics"]
     cells = {
-        "reward": show(metrics["reward"], ".4f"),
-        "normalised": show(metrics["oracle_normalised_reward"], ".3f"),
-        f"Δ {BASELINE}": show(entry["reward_difference"], "+.4f"),
-        "accuracy": show(metrics["accuracy"], ".3f", interval=False),
-        "Δ shuffled": show(metrics["shuffled_gain"], "+.4f", interval=False),
-        "performance": show(metrics["performance"], ".3f", interval=False),
+        "reward": show(metrics["reward"], "z.4f"),
+        "normalised": show(metrics["oracle_normalised_reward"], "z.3f"),
+        f"Δ {BASELINE}": show(entry["reward_difference"], "+z.4f"),
+        "accuracy": show(metrics["accuracy"], "z.3f", interval=False),
+        "Δ shuffled": show(metrics["shuffled_gain"], "+z.4f", interval=False),
+        "performance": show(metrics["performance"], "z.3f", interval=False),
         "USD/query": show(metrics["cost_usd"], ".3g", interval=False),
         "charged": show(metrics["charged"], ".2%", interval=False),
         RETENTION: "–",

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import itertools
 import math
 import os
 import re
@@ -359,6 +360,7 @@ def _llm(file: YamlFile, node: yaml.Node, shared: dict[str, Any]) -> LLM:
             values[key] = _FIELDS[key](value)
         except ValueError as error:
             _refuse(file, value_node, key, value, str(error))
+        _check_leaves(file, value_node, key)
     for key in _REQUIRED:
         if key not in values:
             name = values.get("id", "an LLM")
@@ -371,6 +373,23 @@ def _llm(file: YamlFile, node: yaml.Node, shared: dict[str, Any]) -> LLM:
         )
     values.setdefault("name", values["id"])
     return LLM(**values)
+
+
+def _check_leaves(file: YamlFile, node: yaml.Node, key: str) -> None:
+    """Fail at the line of a value that no file can hold or no request can carry."""
+    if isinstance(node, yaml.CollectionNode):
+        groups = node.value if isinstance(node, yaml.MappingNode) else [node.value]
+        for leaf in itertools.chain.from_iterable(groups):
+            _check_leaves(file, leaf, key)
+        return
+    value = file.value(node)
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        _refuse(file, node, key, value, "it holds half of a character; write the whole one")
+    # YAML also knows dates, bytes, .nan and .inf.
+    plain = value is None or isinstance(value, str | int)
+    finite = isinstance(value, float) and math.isfinite(value)
+    if key == "parameters" and not (plain or finite):
+        _refuse(file, node, key, value, "a request is JSON, which has no such value; remove it")
 
 
 def _refuse(file: YamlFile, node: yaml.Node, key: str, value: Any, expected: str) -> NoReturn:

@@ -119,6 +119,8 @@ def _mapping(entry: Any, place: str) -> TaskMapping:
         if not _has_type(key, value):
             raise UsageError(f"{place}: {key} cannot be {value!r}; see docs/tasks.md")
     values = {key: value for key, value in entry.items() if value is not None}
+    texts = {key: value for key, value in values.items() if isinstance(value, str)}
+    _check_characters(texts | values.get("fields", {}), place)
     if isinstance(values.get("data_files"), list):
         values["data_files"] = tuple(values["data_files"])
     if not values.get("task_id"):
@@ -199,7 +201,7 @@ def make_query(mapping: TaskMapping, row: Mapping[str, Any], place: str) -> Quer
     survives another order of the rows.
 
     Raises:
-        UsageError: a missing column, an unknown metric; names the place.
+        UsageError: a missing column, an unknown metric, text that is none; names the place.
         EmptyCell: an empty query or ground truth.
     """
     cells: dict[str, str] = {}
@@ -238,6 +240,7 @@ def make_query(mapping: TaskMapping, row: Mapping[str, Any], place: str) -> Quer
             raise UsageError(
                 f"{place}: the prompt names {{{error.args[0]}}}, which is no column of the row"
             ) from None
+    _check_characters(cells | {"task_id": task_id, "prompt": prompt}, place)
     content = digest([task_id, cells["query"], cells["ground_truth"], prompt, metric])
     return Query(
         query_id=cells.get("query_id", f"{task_id}-{content[:16]}"),
@@ -247,6 +250,18 @@ def make_query(mapping: TaskMapping, row: Mapping[str, Any], place: str) -> Quer
         ground_truth=cells["ground_truth"],
         metric=metric,
     )
+
+
+def _check_characters(texts: Mapping[str, str], place: str) -> None:
+    """Raise UsageError for half of a surrogate pair, which JSON can spell and no file can hold."""
+    for name, text in texts.items():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{place}: {name} holds {text[error.start]!a}, half of a character; write the "
+                "whole character or remove it"
+            ) from None
 
 
 def assemble(

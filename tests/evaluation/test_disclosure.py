@@ -125,7 +125,7 @@ def drifting(benchmark: Benchmark, folder: Path) -> np.ndarray:
         table = table.append_column("time", pa.array(time[u, q]))
         table = table.append_column("segment", pa.array((time[u, q] // 7).astype(np.int8)))
         pq.write_table(table.take(rng.permutation(table.num_rows)), path)
-    (folder / "manifest.json").write_text(json.dumps({"strategies": {"drift": {}}}))
+    (folder / "manifest.json").write_text(json.dumps({"strategies": {"drift": {}}, "files": {}}))
     return time
 
 

@@ -33,7 +33,7 @@ def data(elsewhere: Path) -> Path:
 def bench(*arguments: str) -> Any:
     app = typer.Typer()
     app.command("evaluate")(evaluate)
-    return CliRunner().invoke(app, ["--draws", "20", *arguments])
+    return CliRunner().invoke(app, ["--draws", "100", *arguments])
 
 
 def test_defaults(data: Path) -> None:

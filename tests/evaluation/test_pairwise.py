@@ -374,7 +374,7 @@ def test_wrong_use(people: Path, tmp_path: Path) -> None:
 def bench(*arguments: str) -> Any:
     app = typer.Typer()
     app.command("evaluate")(evaluate_command)
-    return CliRunner().invoke(app, ["--draws", "20", *arguments])
+    return CliRunner().invoke(app, ["--draws", "100", *arguments])
 
 
 def test_bench_evaluate_on_pairs(people: Path, tmp_path: Path) -> None:

@@ -76,7 +76,54 @@ def test_a_wrong_file_is_named(tmp_path: Path) -> None:
         (broken, "cannot read the prediction file"),
         (text, "unknown kind of prediction file"),
         (tmp_path / "absent.csv", "cannot read the prediction file"),
+        (tmp_path / "half\udcff.parquet", "cannot read the prediction file"),
         (lacking, "no column 'query_id'"),
     ):
         with pytest.raises(UsageError, match=message):
             read_predictions(path, USERS, QUERIES, LLMS)
+
+
+# What is no text
+
+
+def strings(raw: bytes) -> pa.Array:
+    """Return one Arrow string of these bytes, which need not be UTF-8."""
+    offsets = pa.py_buffer(np.asarray([0, len(raw)], np.int32).tobytes())
+    return pa.StringArray.from_buffers(1, offsets, pa.py_buffer(raw))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array([["a"]]), "list"),
+        (pa.array([{"id": "a"}]), "struct"),
+        (pa.array([b"\xff"]), "binary"),
+        (strings(b"\xff"), "string"),
+    ],
+)
+@pytest.mark.parametrize("name", ["user_id", "llm_id"])
+def test_a_parquet_column_that_is_no_text_is_named(
+    tmp_path: Path, name: str, column: pa.Array, kind: str
+) -> None:
+    table = {"user_id": ["8"], "query_id": ["q"], "llm_id": ["a"]} | {name: column}
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table(table), path)
+    with pytest.raises(UsageError, match=rf"mine\.parquet, column '{name}' \({kind}"):
+        read_predictions(path, USERS, QUERIES, LLMS)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("a.csv", b"user_id,query_id,llm_id\n8,q,\xff\n", r"a\.csv: .*invalid UTF8"),
+        ("a.csv", b"user_id,query_id,llm_id,\xff\n8,q,a,b\n", r"cannot read .*a\.csv"),
+        ("a.csv", b"user_id,query_id,llm_id,llm_id\n8,q,a,b\n", r"a\.csv has 2 columns 'llm_id'"),
+        ("a.jsonl", b'{"user_id":"\xff","query_id":"q","llm_id":"a"}\n', r"column 'user_id'"),
+        ("a.jsonl", b'{"user_id":["8"],"query_id":"q","llm_id":"a"}\n', r"user_id.* to array"),
+        ("a.jsonl", b'{"user_id":"\\ud800","query_id":"q","llm_id":"a"}\n', "surrogate pair"),
+    ],
+)
+def test_text_that_is_none_is_named(tmp_path: Path, file: str, text: bytes, message: str) -> None:
+    (tmp_path / file).write_bytes(text)
+    with pytest.raises(UsageError, match=message):
+        read_predictions(tmp_path / file, USERS, QUERIES, LLMS)

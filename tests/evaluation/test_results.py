@@ -28,7 +28,7 @@ class First:
 
 
 def run(benchmark: Benchmark, *routers: Any, **options: Any) -> Any:
-    return evaluate(benchmark, routers, **{"bootstrap_draws": 40, **options})
+    return evaluate(benchmark, routers, **{"bootstrap_draws": 100, **options})
 
 
 def name_of(kind: type) -> str:

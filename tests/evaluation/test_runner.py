@@ -29,7 +29,7 @@ class First:
 
 
 def run(benchmark: Benchmark, *routers: Any, **options: Any) -> Any:
-    return evaluate(benchmark, routers, **{"bootstrap_draws": 40, **options})
+    return evaluate(benchmark, routers, **{"bootstrap_draws": 100, **options})
 
 
 def name_of(kind: type) -> str:
@@ -321,6 +321,8 @@ def test_predictions_are_scored_like_the_router_that_made_them(
         ({"seeds": 0}, "seeds is 0; give 1 or more"),
         ({"interactions_per_user": 0}, "interactions_per_user is 0"),
         ({"bootstrap_draws": -1}, "bootstrap_draws is -1"),
+        ({"bootstrap_draws": 1}, "bootstrap_draws is 1; give 100 or more"),
+        ({"bootstrap_draws": 99}, "bootstrap_draws is 99; give 100 or more"),
         ({"confidence": 1.0}, "confidence is 1.0"),
         ({"confidence": float("nan")}, "confidence is nan"),
         ({"strategy": "llm_judge"}, "unknown strategy 'llm_judge'"),

@@ -302,7 +302,7 @@ def test_all_routers_work_in_every_setting(options: dict[str, Any]) -> None:
     ):
         if "shots" in more and options["setting"] == "cross-task":
             continue
-        results = evaluate(data, BASELINES, bootstrap_draws=20, **options | more)
+        results = evaluate(data, BASELINES, bootstrap_draws=100, **options | more)
         assert all(e["status"] == "ok" for e in results.routers), results.traces
         assert results["oracle"]["metrics"]["regret"]["mean"] == 0
 
@@ -315,7 +315,7 @@ def test_retention_is_few_shots_over_all_of_it(benchmark: Benchmark, tmp_path: P
         held_out=NEW_USERS,
         shots=1,
         retention=True,
-        bootstrap_draws=50,
+        bootstrap_draws=100,
         choices_dir=tmp_path,
     )
     known = evaluate(benchmark, ["best-per-user"], choices_dir=tmp_path / "full")

@@ -80,7 +80,7 @@ def test_the_p_value_tells_knowing_from_guessing(monkeypatch: pytest.MonkeyPatch
 def test_personal_routers_lose_by_it_in_the_results(
     benchmark: Benchmark, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = evaluate(benchmark, ["best-per-user", "best-per-task"], bootstrap_draws=40)
+    results = evaluate(benchmark, ["best-per-user", "best-per-task"], bootstrap_draws=100)
     personal, blind = (results[n]["metrics"] for n in ("best-per-user", "best-per-task"))
     assert personal["shuffled_gain"]["mean"] > 0.05
     assert personal["shuffled_gain"]["low"] < personal["shuffled_gain"]["mean"]
@@ -93,7 +93,7 @@ def test_personal_routers_lose_by_it_in_the_results(
     shown = capsys.readouterr().out
     assert "Δ shuffled" in shown
     assert format(personal["shuffled_gain"]["mean"], "+.4f") in shown
-    lonely = evaluate(small_benchmark(users=1), ["best-per-user"], bootstrap_draws=5)
+    lonely = evaluate(small_benchmark(users=1), ["best-per-user"], bootstrap_draws=100)
     assert lonely["best-per-user"]["metrics"]["shuffled_gain"]["mean"] is None
 
 

@@ -6,11 +6,11 @@ import hashlib
 import re
 
 import pytest
-from places import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
+from places import ROOT
 
 from personaroute_bench.errors import UsageError
 from personaroute_bench.judging.dimensions import DIMENSIONS

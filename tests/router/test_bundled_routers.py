@@ -169,7 +169,7 @@ def test_unknown_sizes_and_costs_are_said_not_guessed() -> None:
     data = small_benchmark()
     llms = data.llms.set_column(1, "parameters", pa.array([None] * 4, pa.float64()))
     data = dataclasses.replace(data, llms=llms, cost_usd=np.full_like(data.cost_usd, np.nan))
-    results = evaluate(data, bootstrap_draws=10)
+    results = evaluate(data, bootstrap_draws=100)
     for name, reason in (
         ("smallest", "no LLM has a known size"),
         ("largest", "no LLM has a known size"),

@@ -152,6 +152,27 @@ def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
             '{"query_id": 1, "query": "z", "ground_truth": "y"}\n',
             r"query_id '1' stands for two different queries",
         ),
+        (
+            "a.jsonl",
+            '{"query": "x", "ground_truth": "y"}\n{"query": "\\ud800", "ground_truth": "y"}\n',
+            r"a\.jsonl, row 2: query holds '\\ud800', half of a character",
+        ),
+        (
+            "a.jsonl",
+            '{"query": "x", "ground_truth": ["y", "z\\udfff"]}\n',
+            r"row 1: ground_truth holds '\\udfff'",
+        ),
+        (
+            "a.jsonl",
+            '{"query": "x", "ground_truth": "y", "task_id": "\\ud800"}\n',
+            r"row 1: task_id holds",
+        ),
+        ("a.yaml", 'tasks: [{task_id: t, path: x, name: "\\ud800"}]', r"task 1: name holds"),
+        (
+            "a.yaml",
+            'tasks: [{task_id: t, path: x, fields: {query: "\\ud800"}}]',
+            r"task 1: query holds",
+        ),
         ("a.jsonl", "", r"holds no queries"),
         ("a.csv", "query,ground_truth\nx\n", r"row 1: has not as many cells"),
         ("a.csv", 'query,ground_truth\n"x,y\n', r"broken CSV"),
@@ -182,6 +203,14 @@ def test_bad_files(tmp_path: Path, name: str, content: str, message: str) -> Non
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=message):
+        load(path)
+
+
+def test_a_prompt_from_other_columns_is_text_too(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", [ROWS[0] | {"note": "half \ud800"}])
+    path = tmp_path / "map.yaml"
+    path.write_text("tasks: [{task_id: t, path: rows.jsonl, prompt: '{query} {note}'}]")
+    with pytest.raises(UsageError, match=r"rows\.jsonl, row 1: prompt holds"):
         load(path)
 
 
