@@ -71,7 +71,7 @@ def test_generate_and_evaluate_beside_a_foreign_router(site: Path, tmp_path: Pat
     bench = (sys.executable, "-m", "personaroute_bench.cli")
     run(*bench, "generate", "--users", "5", "--queries-per-task", "10", cwd=tmp_path, **environ)
     table = run(
-        *bench, "evaluate", "--router", "router:Mine", "--router", "best-per-user", "--draws", "100",
-        cwd=tmp_path, **environ,
+        *bench, "evaluate", "--router", "router:Mine", "--router", "best-per-user",
+        "--draws", "100", cwd=tmp_path, **environ,
     )  # fmt: skip
     assert "router:Mine" in table and "best-per-user" in table
