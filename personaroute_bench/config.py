@@ -66,6 +66,8 @@ class DataConfig:
     """Pool that holds the judge LLMs; None: the candidates' own."""
     repeats: int = 1
     both_orders: bool = False
+    pairs: int | None = None
+    """Direct judge: ask about so many pairs of answers, 0 for all; None: all answers at once."""
     audit: int = 0
     """(persona, query) pairs that a direct judge is asked for too, beside ``rubric``."""
 
@@ -84,15 +86,7 @@ class DataConfig:
             raise UsageError(
                 f"unknown --preset {self.preset!r}{did_you_mean(self.preset, PRESETS)}"
             )
-        if self.judge not in JUDGES:
-            raise UsageError(f"unknown --judge {self.judge!r}{did_you_mean(self.judge, JUDGES)}")
-        if (self.judge == "embedded") != (not self.judge_llms):
-            raise UsageError(
-                f"--judge {self.judge} got --judge-llm {list(self.judge_llms)}; a direct or rubric "
-                "judge needs one (give --judge-llm ID), the embedded one takes none"
-            )
-        _at_least(self.repeats, 1, "--repeats")
-        _at_least(self.audit, 0, "--audit")
+        self._check_judging()
         for strategy in self.strategies:
             if strategy not in STRATEGIES:
                 raise UsageError(
@@ -104,6 +98,32 @@ class DataConfig:
                 f"(got {self.tasks!r})"
             )
 
+    def _check_judging(self) -> None:
+        if self.judge not in JUDGES:
+            raise UsageError(f"unknown --judge {self.judge!r}{did_you_mean(self.judge, JUDGES)}")
+        if (self.judge == "embedded") != (not self.judge_llms):
+            raise UsageError(
+                f"--judge {self.judge} got --judge-llm {list(self.judge_llms)}; a direct or rubric "
+                "judge needs one (give --judge-llm ID), the embedded one takes none"
+            )
+        _at_least(self.repeats, 1, "--repeats")
+        _at_least(self.audit, 0, "--audit")
+        asked = self.judge == "direct" or self.audit > 0
+        if (self.repeats > 1 or self.both_orders or self.pairs is not None) and not asked:
+            raise UsageError(
+                f"--repeats, --both-orders and --pairs are for a direct judge, got --judge "
+                f"{self.judge}; leave them out, or take --judge direct"
+            )
+        if self.audit and self.judge != "rubric":
+            raise UsageError(
+                f"--audit {self.audit} compares a rubric with a direct judge, got --judge "
+                f"{self.judge}; leave it out, or take --judge rubric"
+            )
+        if self.pairs is not None:
+            _at_least(self.pairs, 0, "--pairs")
+            if self.preset == "large":
+                raise UsageError(f"--pairs {self.pairs}: --preset large shows all answers at once")
+
     @property
     def judging(self) -> dict[str, Any]:
         """What decides the ratings and choices of the strategies that have to do with style."""
@@ -113,6 +133,7 @@ class DataConfig:
             "judge_pool": self.judge_pool,
             "repeats": self.repeats,
             "both_orders": self.both_orders,
+            "pairs": self.pairs,
             "audit": self.audit,
         }
 

@@ -22,7 +22,8 @@ from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import read_json, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder, differences
 from personaroute_bench.interactions import ResponseGrid, write_interactions
-from personaroute_bench.judge import Judged, judge_facts, make_style
+from personaroute_bench.judge import Judged, make_style
+from personaroute_bench.judge_facts import judge_facts, style_source
 from personaroute_bench.manifest import build_manifest
 from personaroute_bench.plan import Plan, make_plan
 from personaroute_bench.report import Report
@@ -267,6 +268,8 @@ def write_strategy(
     result = {"rows": counts, "headroom": headroom.as_json()}
     if strategy == "llm_judge" and judged is not None:
         result["judge"] = judge_facts(plan, grid, judged)
+    if strategy == "mixed":
+        result["judge"] = style_source(data.judge)
     folder.mark_done(stage, inputs, target, result=result)
 
 

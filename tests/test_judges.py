@@ -101,6 +101,24 @@ def test_both_orders_of_a_biased_judge_are_ties(tmp_path: Path) -> None:
         assert set(part.loc[part["chosen"], "reward"]) == {0.5}
 
 
+def test_pairs_of_answers(tmp_path: Path) -> None:
+    with Loopback(first_answer) as server:
+        data = config(tmp_path, server.url, judge="direct", pairs=0)
+        generate(data, tmp_path / "out", run=FAST)
+        assert len(server.seen) == USERS * QUERIES * 3  # three LLMs, three pairs
+    table = pq.read_table(tmp_path / "out" / "judgments.parquet").to_pandas()
+    assert set(table["mode"]) == {"pairwise"} and set(table["shown"].str.len()) == {2}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"repeats": 2}, {"both_orders": True}, {"pairs": 3}, {"audit": 5}],
+)
+def test_options_of_a_direct_judge_are_refused_elsewhere(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="leave"):
+        DataConfig(strategies=("llm_judge",), **options)
+
+
 def test_a_rubric_costs_a_call_a_query_whatever_the_users(tmp_path: Path) -> None:
     with Loopback(rate) as server:
         data = config(tmp_path, server.url, judge="rubric")

@@ -120,6 +120,9 @@ def generate(
     both_orders: bool = typer.Option(
         False, "--both-orders", help="Show the answers in the reverse order too."
     ),
+    pairs: int | None = typer.Option(
+        None, help="Show the direct judge so many pairs of answers (0: all pairs), not all at once."
+    ),
     audit: int = typer.Option(
         0, help="With rubric: ask directly too, for so many (persona, query) pairs, and compare."
     ),
@@ -165,6 +168,7 @@ def generate(
         judge_pool=judge_pool,
         repeats=repeats,
         both_orders=both_orders,
+        pairs=pairs,
         audit=audit,
     )
     run = RunConfig(
