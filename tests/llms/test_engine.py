@@ -427,6 +427,15 @@ def test_a_request_that_is_not_json_is_named(ledger: Ledger) -> None:
 # Interruptions
 
 
+@pytest.fixture
+def sigint() -> Iterator[None]:
+    """Python's own handling of Ctrl-C; a test run in the background is started without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint")
 def test_ctrl_c_lets_calls_in_flight_settle_for_a_moment(ledger: Ledger) -> None:
     def interrupt(request: ChatRequest) -> None:
         if request.tag == "q5":
