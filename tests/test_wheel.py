@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -29,8 +30,16 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which only the wheel is installed; its dependencies come from this Python."""
     folder = tmp_path_factory.mktemp("wheel")
+    # From a copy: building writes into the source folder, and two test workers may build at once.
+    source = folder / "source"
+    for name in ("personaroute_bench", "router", "personas", "prompts"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT, cwd=folder)
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     run(*pip, "install", "--no-deps", "--target", folder / "site", wheel, cwd=folder)
     return folder / "site"
