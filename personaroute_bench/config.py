@@ -68,6 +68,8 @@ class DataConfig:
     both_orders: bool = False
     pairs: int | None = None
     """Direct judge: ask about so many pairs of answers, 0 for all; None: all answers at once."""
+    judge_schema: bool = False
+    """Let the judges' provider enforce the JSON schema of the reply."""
     audit: int = 0
     """(persona, query) pairs that a direct judge is asked for too, beside ``rubric``."""
 
@@ -134,6 +136,7 @@ class DataConfig:
             "repeats": self.repeats,
             "both_orders": self.both_orders,
             "pairs": self.pairs,
+            "judge_schema": self.judge_schema,
             "audit": self.audit,
         }
 

@@ -150,7 +150,10 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
 
     plan, judges = stage.plan, judge_pool(stage.plan)
     calls = rubric_requests(
-        plan.taskset.queries, stage.responses, judges.llms, RubricOptions(seed=plan.data.seed)
+        plan.taskset.queries,
+        stage.responses,
+        judges.llms,
+        RubricOptions(seed=plan.data.seed, judge_schema=plan.data.judge_schema),
     )
     stage.report.stage("judge", f"{len(calls):,} rubric calls")
     with asking(stage.folder, requests_of(calls), judges, plan, stage.run, stage.report) as asked:
@@ -368,6 +371,7 @@ def direct_options(plan: Plan) -> Any:
         seed=data.seed,
         both_orders=data.both_orders,
         repeats=data.repeats,
+        judge_schema=data.judge_schema,
         mode="listwise" if data.pairs is None else "pairwise",
         pairs=data.pairs or None,
         prompts=LISTWISE if data.preset == "large" else (),

@@ -101,6 +101,20 @@ def test_both_orders_of_a_biased_judge_are_ties(tmp_path: Path) -> None:
         assert set(part.loc[part["chosen"], "reward"]) == {0.5}
 
 
+@pytest.mark.parametrize(("judge", "reply"), [("direct", first_answer), ("rubric", rate)])
+def test_a_schema_is_sent_only_where_the_provider_can(
+    tmp_path: Path, judge: Any, reply: Any
+) -> None:
+    with Loopback(reply) as server:
+        data = replace(config(tmp_path, server.url, judge=judge), limit=6)
+        generate(data, tmp_path / "plain", run=FAST)
+        assert not any("response_format" in seen.body for seen in server.seen)
+        server.seen.clear()
+        generate(replace(data, judge_schema=True), tmp_path / "schema", run=FAST)
+        kinds = {seen.body["response_format"]["type"] for seen in server.seen}
+        assert kinds == {"json_schema"}
+
+
 def test_pairs_of_answers(tmp_path: Path) -> None:
     with Loopback(first_answer) as server:
         data = config(tmp_path, server.url, judge="direct", pairs=0)

@@ -123,6 +123,9 @@ def generate(
     pairs: int | None = typer.Option(
         None, help="Show the direct judge so many pairs of answers (0: all pairs), not all at once."
     ),
+    judge_schema: bool = typer.Option(
+        False, "--judge-schema", help="The judge's provider can enforce a JSON schema: let it."
+    ),
     audit: int = typer.Option(
         0, help="With rubric: ask directly too, for so many (persona, query) pairs, and compare."
     ),
@@ -169,6 +172,7 @@ def generate(
         repeats=repeats,
         both_orders=both_orders,
         pairs=pairs,
+        judge_schema=judge_schema,
         audit=audit,
     )
     run = RunConfig(
