@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.pairs import TIE, UNKNOWN, Pairs
+from personaroute_bench.evaluation.results import Evaluation
 from personaroute_bench.evaluation.texts import encodable
 
 if TYPE_CHECKING:
@@ -28,34 +27,8 @@ BOOTSTRAP_SEED = 0
 LEAST_PEOPLE = 10
 
 
-@dataclass(frozen=True)
-class PairEvaluation:
-    """The results of `evaluate_pairs`."""
-
-    data: Mapping[str, Any]
-    """What `write` puts into the JSON file; see docs/preferences.md."""
-    traces: Mapping[str, str]
-    """Name of a router that raised to its traceback."""
-
-    @property
-    def routers(self) -> list[dict[str, Any]]:
-        """Entries, one a router, the best first, failed ones last."""
-        entries: list[dict[str, Any]] = self.data["routers"]
-        return entries
-
-    @property
-    def failed(self) -> list[str]:
-        """Names of the routers that were asked for and have no metrics."""
-        return [e["name"] for e in self.routers if e["asked_for"] and not e["metrics"]]
-
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        return {entry["name"]: entry for entry in self.routers}[name]
-
-    def write(self, path: str | Path) -> None:
-        """Write the JSON file, whole or not at all."""
-        from personaroute_bench.files import write_json
-
-        write_json(Path(path), self.data, option="--json")
+class PairEvaluation(Evaluation):
+    """The results of `evaluate_pairs`; its JSON is described in docs/preferences.md."""
 
     def print(self, console: Console | None = None) -> None:
         """Print the table, and one column a data set where there are several."""
