@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.errors import BenchError, UsageError, did_you_mean
 from personaroute_bench.files import read_json, sha256_file
+from personaroute_bench.publishing.pull import local_folder
 from personaroute_bench.schemas import SPLITS
 
 Strings = NDArray[np.str_]
@@ -72,10 +73,15 @@ class Benchmark:
     def load(cls, directory: str | Path = DEFAULT_DIRECTORY) -> Benchmark:
         """Read a data set that `bench generate` has completed.
 
+        Args:
+            directory: its folder; or ``org/name`` or ``org/name@revision`` on the Hub, which is
+                fetched into the Hub's cache and compared with its manifest.
+
         Raises:
-            UsageError: there is no complete data set in the folder.
+            UsageError: there is no complete data set in the folder, or none of that name.
+            BenchError: a file is damaged, or the Hub cannot be reached.
         """
-        directory = Path(directory)
+        directory = local_folder(directory)
         if not (directory / MANIFEST).is_file():
             state = "is not complete" if (directory / "config.json").is_file() else "does not exist"
             raise UsageError(
@@ -159,6 +165,12 @@ class Benchmark:
         if self.directory is not None:
             found |= set(self.manifest.get("strategies", {}))
         return sorted(found)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether test outcomes, users' weights and the seed are withheld (docs/publishing.md)."""
+        seal = self.manifest.get("seal")
+        return isinstance(seal, dict) and seal.get("state") == "sealed"
 
     def check_strategy(self, strategy: str | None) -> str:
         """Return the strategy, or the only one there is.

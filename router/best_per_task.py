@@ -11,7 +11,9 @@ from .means import Counts, first_best, of_task
 
 
 class BestPerTask:
-    """``argmax_m mean_uq v[u, q, m]``, q of the task; a task without a past gets the best of all.
+    """The LLM with the highest mean over all users, task by task.
+
+    ``argmax_m mean_uq v[u, q, m]``, q of the task; a task without a past gets the best of all.
 
     Task labels are given with every request, which a router in use may not have.
     """

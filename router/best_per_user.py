@@ -11,11 +11,15 @@ from .means import Counts, first_best, past_totals, select
 
 
 class BestPerUser:
-    """``argmax_m (n · mean_um + k · mean_m) / (n + k)``: a user's own means, shrunk to everybody's.
+    """The LLM with the highest mean for the user, shrunk to everybody's means.
+
+    ``argmax_m (n · mean_um + k · mean_m) / (n + k)``: a user's own means, shrunk to everybody's.
 
     n counts the user's rows, k is selected on validation. A user without a past gets the best
     single LLM, and so does everybody at tier T0.
     """
+
+    personal = True
 
     def fit(self, history: History) -> None:
         """Select k, then find one LLM a user from training and validation rows."""

@@ -11,11 +11,13 @@ from .means import Counts, Doubles, Totals, first_best, of_task, past_totals, se
 
 
 class BestPerUserTask:
-    """A user's means on a task, shrunk to what user and task let expect together.
+    """The user's means on the task, shrunk to what user and task let expect together.
 
     The prior is ``mean_tm + (shrunken mean_um − mean_m)``: how the LLM does on the task, plus how
     much more this user likes it than others do. Both strengths are selected on validation.
     """
+
+    personal = True
 
     def fit(self, history: History) -> None:
         """Select both strengths, then find one LLM a user and task."""

@@ -11,7 +11,10 @@ from .means import Counts, first_best
 
 
 class BestSingle:
-    """``argmax_m mean_uq v[u, q, m]`` over training and validation; ties go to the cheaper."""
+    """The LLM with the highest mean over all users and past queries.
+
+    ``argmax_m mean_uq v[u, q, m]`` over training and validation; ties go to the cheaper.
+    """
 
     def fit(self, history: History) -> None:
         """Find the LLM."""

@@ -10,7 +10,10 @@ from personaroute_bench.evaluation.protocol import History, Requests
 
 
 class Cheapest:
-    """Chooses the least mean USD a training query (what was paid, not what is listed)."""
+    """The LLM that has cost least, for everybody and everything.
+
+    Chooses the least mean USD a training query (what was paid, not what is listed).
+    """
 
     def fit(self, history: History) -> None:
         """Find the LLM; ties go to the first id.

@@ -65,7 +65,9 @@ def bradley_terry(wins: Doubles, prior: Doubles, precision: float) -> Doubles:
 
 
 class Elo:
-    """One rating an LLM, so one LLM for all; under rewards the one that wins, not the one that
+    """Bradley–Terry ratings of the LLMs from who beats whom.
+
+    One rating an LLM, so one LLM for all; under rewards the one that wins, not the one that
     earns, which is what tells it from best-single. New LLMs enter with the games of the support.
     """
 
@@ -119,7 +121,12 @@ class Elo:
 
 
 class EloPersonal(Elo):
-    """One scale a user, with everybody's as the prior; its precision is selected in folds."""
+    """Bradley–Terry ratings on a scale of each user's own, with everybody's as the prior.
+
+    The prior's precision is selected in folds.
+    """
+
+    personal = True
 
     def _select(self, past: Past) -> float:
         folds = past.folds()

@@ -14,7 +14,9 @@ no feature shows.
 
 S and ρ are selected by cross-validation over past queries (training and validation; all verdicts on
 the left-out queries are hidden from S); few queries make a poor judge, so of settings that are
-about as good the plainest is taken. A user without a past gets the average of all users.
+about as good the plainest is taken. A user without a past gets the average of all users. Where
+tastes drift (`History.segments`), verdicts are by the weights of the time to come
+(router/forecast.py).
 
 Sources: multinomial logit (McFadden 1974); empirical Bayes over users (Train 2009, ch. 12); the
 closed form under full feedback is design.md's. Shapes: U users, Q past queries, M LLMs, F features
@@ -34,6 +36,7 @@ from personaroute_bench.evaluation.protocol import History, Requests
 from personaroute_bench.judging.dimensions import NAMES as DIMENSIONS
 
 from .answering import answers, cheapest_first
+from .forecast import forecast
 from .records import Past, Space
 from .smoothing import SMOOTHERS, Smoother
 from .utility import (
@@ -62,20 +65,35 @@ class ExplicitUtility:
         seed: of the draws from the posterior and of the folds.
     """
 
+    personal = True
+
+    tastes: Tastes
+    verdicts: Floats
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     def fit(self, history: History) -> None:
         """Infer tastes, select smoother and trust, complete the table of verdicts."""
-        past = Past.of(history)
+        past, segments = Past.of(history), history.segments
         if history.validation is not None:
             past += Past.of(history.validation)
+            if segments is not None:
+                segments = np.concatenate([segments, history.validation.segments], axis=1)
         self.llm_ids, self.user_ids = past.llm_ids, past.user_ids
         self.order = cheapest_first(past)
         self.linear = not past.is_choice()
         self.space = Space.of(past)
         self._learn(past, None)
         self.smoother, self.trust = select(self.verdicts, past, self.linear, self.seed)
+        self.drifts = segments is not None
+        if segments is not None:  # what was said is of other times; what it told is in the weights
+            evidence = self.space.evidence(past, linear=self.linear)
+            mean, self.forecasts = forecast(evidence, self.tastes, past.values, segments)
+            self.tastes, self.trust = replace(self.tastes, mean=mean), 0.0
+            self.verdicts = completed(
+                self.tastes, self.features, past.ok, linear=self.linear, seed=self.seed
+            )
         self._settle(past)
 
     def adapt(self, support: History) -> None:
@@ -106,10 +124,11 @@ class ExplicitUtility:
         told = trusted(self.verdicts, past, self.trust, self.linear)
         self.table = np.concatenate([told, told.mean(axis=0, keepdims=True)])
         self.past = past
+        self.smoothing = self.smoother.on(past.embeddings, past.tasks)
 
     def smooth(self, embeddings: Floats, tasks: Ints) -> Floats:
         """Return S [n, Q] for new queries."""
-        return self.smoother.matrix(embeddings, tasks, self.past.embeddings, self.past.tasks)
+        return self.smoothing(embeddings, tasks)
 
     def scores(self, users: Ints, embeddings: Floats, tasks: Ints) -> Floats:
         """Return [u, n, M] expected verdicts of users (rows of the history, -1 unknown)."""
@@ -187,6 +206,7 @@ class ExplicitUtility:
             float(meta["error"]),
         )
         router.past, router.table = past, arrays["table"]
+        router.smoothing = router.smoother.on(past.embeddings, past.tasks)
         router.user_ids, router.llm_ids = past.user_ids, past.llm_ids
         router.order = cheapest_first(past)
         return router

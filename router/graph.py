@@ -150,17 +150,25 @@ class Network(nn.Module):
         self.out = nn.Linear(d, d)
         self.dropout = nn.Dropout(shape.dropout)
         self.trust = nn.Parameter(torch.tensor(1.0))
+        self.direct = nn.Parameter(torch.zeros(4))
         # Query embeddings have hundreds of dimensions and few queries: they start as a whisper.
         nn.init.normal_(self.embedding.weight, std=0.02)
+        # The first score is the head's alone; the graph earns its part.
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, graph: Graph, tasks: Tensor, embeddings: Tensor, head: Tensor) -> Tensor:
-        """Return logits [U, n, M].
+        """Return logits [U, n, M]; `head` [U, n, M] are standardised scores of the utility head."""
+        logits = self.graph_logits(graph, tasks, embeddings)
+        return logits + self.trust * head if self.shape.offset else logits
+
+    def graph_logits(self, graph: Graph, tasks: Tensor, embeddings: Tensor) -> Tensor:
+        """Return logits [U, n, M] without the head.
 
         Args:
             graph: visible edges; those of the n queries are not among them.
             tasks: [n] their tasks, T where unknown.
             embeddings: [n, D].
-            head: [U, n, M] scores of the utility head, standardised; zeros without one.
         """
         llm = self.facts(graph.facts)
         task = self.embedding(graph.centroid)
@@ -175,6 +183,10 @@ class Network(nn.Module):
             self.dropout(self.embedding(embeddings))
         )
         state = self.out(self.dropout(torch.relu(person + query)))
-        logits = state @ llm.T / llm.shape[1] ** 0.5
-        scores: Tensor = logits + self.trust * head if self.shape.offset else logits
-        return scores
+        logits: Tensor = state @ llm.T / llm.shape[1] ** 0.5
+        mine, all_mine, theirs, all_theirs = self.direct
+        popular = graph.content[..., -1]
+        logits = logits + theirs * popular[tasks] + all_theirs * popular[-1]
+        if self.shape.user_state:
+            logits = logits + mine * graph.liking[:, tasks] + all_mine * graph.liking[:, -1:]
+        return logits

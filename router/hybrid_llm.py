@@ -28,7 +28,9 @@ PRECISIONS = (0.3, 1.0, 3.0, 10.0, 100.0, 1e7)
 
 
 class HybridLlm:
-    """Two LLMs, chosen on the past, and an MLP D → 128 → 64 → 1 between them.
+    """Is the small LLM of a pair good enough for this query?
+
+    Two LLMs, chosen on the past, and an MLP D → 128 → 64 → 1 between them.
 
     The pair: the two LLMs whose better one, query by query and for the mean user, is worth most;
     the small one is the cheaper. A label is the share of users for whom H ≥ −t, t the relaxation
@@ -37,8 +39,10 @@ class HybridLlm:
     threshold is the one that is worth most in folds over the past.
     """
 
+    extra = "gnn"
+
     note = "an MLP on the stored embeddings stands in for the fine-tuned DeBERTa"
-    _personal = False
+    personal = False
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -69,7 +73,7 @@ class HybridLlm:
             self._select(past, gap, logits, folds)
         self.logit = self._learn(past.embeddings, good, told)
         self.offsets = np.zeros(len(past.user_ids) + 1)
-        if self._personal:
+        if self.personal:
             self.offsets[:-1] = _offsets(self.logit(past.embeddings), good, told, self.precision)
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
@@ -78,7 +82,7 @@ class HybridLlm:
         small, large = (place.get(name, -1) for name in self.names)
         small, large = (large if small < 0 else small), (small if large < 0 else large)
         logit = self.logit(requests.embeddings)[requests.query_index]
-        if self._personal:
+        if self.personal:
             rows = [self.users.get(str(name), -1) for name in requests.user_ids]
             logit = logit + self.offsets[rows][requests.user_index]
         return np.where(_sigmoid(logit) >= self.threshold, small, large)
@@ -122,9 +126,9 @@ class HybridLlm:
         worth = np.zeros((len(PRECISIONS), len(THRESHOLDS)))
         gain = np.nan_to_num(gap)
         for held in folds:
-            for k, precision in enumerate(PRECISIONS if self._personal else PRECISIONS[:1]):
+            for k, precision in enumerate(PRECISIONS if self.personal else PRECISIONS[:1]):
                 shown = logits[None, held]
-                if self._personal:
+                if self.personal:
                     own = _offsets(logits[~held], good[:, ~held], told[:, ~held], precision)
                     shown = shown + own[:, None]
                 chance = _sigmoid(shown)
@@ -134,9 +138,12 @@ class HybridLlm:
 
 
 class HybridLlmPersonal(HybridLlm):
-    """The same pair and scorer, and an offset a user in logits, with a Gaussian prior at 0."""
+    """`hybrid-llm`, with an offset of each user's own.
 
-    _personal = True
+    The same pair and scorer, and an offset a user in logits, with a Gaussian prior at 0.
+    """
+
+    personal = True
 
     def adapt(self, support: History) -> None:
         """Infer the offsets of new users; new LLMs do not enter the pair."""

@@ -20,7 +20,9 @@ SAME = 1e-3
 
 
 class Knn(ExpectationRouter):
-    """Mean of the k nearest past queries by cosine, each weighted by 1 / distance.
+    """An LLM will do on a query as it did on the k most similar ones.
+
+    Mean of the k nearest past queries by cosine, each weighted by 1 / distance.
 
     Settings: k. Distances are Euclidean between unit vectors. Neighbours without a verdict weigh
     nothing; where none of the k has one, the mean over all queries answers.
@@ -52,7 +54,7 @@ class Knn(ExpectationRouter):
 
 
 class KnnPersonal(Knn):
-    """The same expectations, weighed by what the user's own history says the user cares about."""
+    """`knn`, weighed by what the user's own history says the user cares about."""
 
     personal: ClassVar[bool] = True
 

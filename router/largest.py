@@ -12,7 +12,10 @@ from .smallest import sizes
 
 
 class Largest:
-    """LLMs of unknown size are passed over; ties go to the cheaper, then to the first id."""
+    """The LLM with the most parameters, for everybody and everything.
+
+    LLMs of unknown size are passed over; ties go to the cheaper, then to the first id.
+    """
 
     def fit(self, history: History) -> None:
         """Find the LLM.

@@ -16,7 +16,9 @@ from .means import Doubles
 
 
 class Linear(ExpectationRouter):
-    """``ŷ = ȳ + (x − x̄) B`` with ``min Σ w (y − ŷ)² + λ ‖B‖²``, one fit for all equal weights.
+    """Ridge regression from the embedding to what to expect of each LLM.
+
+    ``ŷ = ȳ + (x − x̄) B`` with ``min Σ w (y − ŷ)² + λ ‖B‖²``, one fit for all equal weights.
 
     Settings: λ, per unit of mean weight, so that it means the same for 9 users and for 1,000.
     """
@@ -54,6 +56,6 @@ class Linear(ExpectationRouter):
 
 
 class LinearPersonal(Linear):
-    """The same expectations, weighed by what the user's own history says the user cares about."""
+    """`linear`, weighed by what the user's own history says the user cares about."""
 
     personal: ClassVar[bool] = True

@@ -37,7 +37,12 @@ OF_USERS = ("user", "liking")
 
 
 class Mf:
-    """RouteLLM's form, dimension 128, the same for all users. Settings: noise."""
+    """A vector an LLM against a projection of the query, learned from preferences.
+
+    RouteLLM's form, dimension 128, the same for all users. Settings: noise.
+    """
+
+    extra = "gnn"
 
     dimension = 128
     unit = True
@@ -55,7 +60,7 @@ class Mf:
         self.llm_ids: list[str] = history.llm_ids.tolist()
         self.tie_order = history.tie_order
         self.users: dict[str, int] = {}
-        if self._personal:
+        if self.personal:
             self.users = {name: i for i, name in enumerate(history.user_ids.tolist())}
         noises = NOISES if history.validation is not None else NOISES[:1]
         tried = [self._train(history, noise) for noise in noises]
@@ -70,13 +75,13 @@ class Mf:
             of_query = self._of_query(_tensor(requests.embeddings)).numpy().astype(np.float64)
         scores = aligned(of_query, self.llm_ids, candidates)
         order = ranked(self.llm_ids, self.tie_order, candidates)
-        if not self._personal:
+        if not self.personal:
             return first_best(scores, order)[requests.query_index]
         rows = [self.users.get(str(name), -1) for name in requests.user_ids]
         own = aligned(self._of_user()[rows], self.llm_ids, candidates)
         return first_best(scores[requests.query_index] + own[requests.user_index], order)
 
-    _personal = False
+    personal = False
 
     def _train(self, history: History, noise: float) -> tuple[float, dict[str, Any]]:
         """Return the validated worth of the best point, and its parameters."""
@@ -98,7 +103,7 @@ class Mf:
 
             def score() -> float:
                 guess = self._of_query(z).numpy()[None]
-                if self._personal:
+                if self.personal:
                     guess = guess + self._of_user()[:-1, None].astype(np.float32)
                 return worth_of(guess, held.values, held.tie_order)[0]
 
@@ -146,7 +151,10 @@ class Mf:
 
 
 class MfEmbedLlm(Mf):
-    """EmbedLLM's form, dimension 232, the same for all users. Settings: noise."""
+    """EmbedLLM's matrix factorisation (arXiv 2410.02223), learned from mean values.
+
+    EmbedLLM's form, dimension 232, the same for all users. Settings: noise.
+    """
 
     dimension = 232
     unit = False
@@ -173,14 +181,16 @@ class MfEmbedLlm(Mf):
 
 
 class MfPersonal(Mf):
-    """RouteLLM's form with a user factor and user biases, both shrunk to 0.
+    """Matrix factorisation with a factor and biases of the user.
+
+    RouteLLM's form with a user factor and user biases, both shrunk to 0.
 
     A preference weighs by how much more the preferred LLM was worth, so that rewards count.
     The last user, whom nobody is, stands for those without a past: the mean of all. `adapt` fits
     the factors of new users, and the vectors of new LLMs, with everything else frozen.
     """
 
-    _personal = True
+    personal = True
     shrink = 1e-3
 
     def _start(self, draws: Draws, history: History) -> dict[str, Any]:

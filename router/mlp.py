@@ -20,10 +20,14 @@ RATE = 1e-3
 
 
 class Mlp(ExpectationRouter):
-    """``min Σ w (y − MLP(x))²`` on standardised targets, D → 100 → P, Adam at 10⁻³.
+    """One hidden layer from the embedding to what to expect of all LLMs.
+
+    ``min Σ w (y − MLP(x))²`` on standardised targets, D → 100 → P, Adam at 10⁻³.
 
     Settings: steps, each over all queries; at 0 steps it would expect the means. Needs torch.
     """
+
+    extra = "gnn"
 
     settings: ClassVar = (100, 30, 300)
 
@@ -44,13 +48,18 @@ class Mlp(ExpectationRouter):
 
 
 class MlpPersonal(Mlp):
-    """The same expectations, weighed by what the user's own history says the user cares about."""
+    """`mlp`, weighed by what the user's own history says the user cares about."""
 
     personal: ClassVar[bool] = True
 
 
 class MlpClass(ExpectationRouter):
-    """Softmax over LLMs, cross-entropy on the best of each query, D → 100 → M. Needs torch."""
+    """A network that names the LLM that is best on average over users.
+
+    Softmax over LLMs, cross-entropy on the best of each query, D → 100 → M. Needs torch.
+    """
+
+    extra = "gnn"
 
     settings: ClassVar = Mlp.settings
     classify: ClassVar[bool] = True

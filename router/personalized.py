@@ -11,19 +11,21 @@ state of an LLM is its score (the paper's equations 4 to 8). Unlike the publishe
   its description, prices and a few responses.
 - Masked link prediction hides *all* edges of the queries asked about, everybody's, as for a query
   that nobody has asked before. The utility head is told as little.
-- The weights of the epoch with the least validation loss are those that are tested; in routing,
-  the validation interactions are edges like the others.
+- Few queries make a poor judge, so every past query validates once (router/crossfit.py): a network
+  a fold, stopped at the epoch with the least loss over all left-out folds. These networks are what
+  is tested, their logits averaged; in routing, all past interactions are edges.
 
 To the graph's score is added that of the utility head (router/explicit_utility.py), which knows how
 preferences work and so needs few interactions; the graph learns what it misses. How much of the
-graph is used (all, half, none) is selected on validation. The network sees at most
-`TRAINING_USERS` users' targets, since states are inductive; all users' edges count.
+graph is used (none to all) is selected on the left-out folds too: the least that is within one
+standard error of the best; none where tastes drift. The networks see at most `TRAINING_USERS`
+users, since states are inductive; all users' edges count in routing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,40 +35,31 @@ from personaroute_bench.errors import BenchError, UsageError
 from personaroute_bench.evaluation.protocol import History, Requests
 
 from .answering import answers
-from .edges import Edges, likings, llm_facts, query_folds, sum_edges
+from .crossfit import FOLDS, Asked, ask, train
+from .edges import likings, llm_facts, query_folds, sum_edges
 from .explicit_utility import ExplicitUtility, chosen_value, expected, trusted
 from .records import Past
 from .utility import Doubles, Floats, Ints, completed, infer
 
 if TYPE_CHECKING:
-    from .graph import Graph
+    from .graph import Graph, Network
 
 Head = Literal["joined", "graph"]
-SHARES = (1.0, 0.5, 0.0)
+# Of the graph beside the head, plainest first.
+SHARES = (0.0, 0.25, 0.5, 1.0)
+# Standard errors (over queries) within which a smaller share is as good as the best.
+TOLERANCE = 1.0
 TRAINING_USERS = 512
-LEARNING_RATE = 3e-3
-WEIGHT_DECAY = 1e-1
 # A chance to win below this is as good as none; keeps the logarithm finite.
 LEAST_CHANCE = 0.02
 # Users scored at a time, as (user, query) pairs.
 BLOCK_PAIRS = 60_000
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """Queries to answer, and the edges that may be used for it."""
-
-    edges: Edges
-    embeddings: Floats
-    tasks: Ints
-    head: Floats
-    """[U, n, M]"""
-    values: Floats
-    """[U, n, M] likings, NaN where not told."""
+# That a checkpoint may hold.
+MOST_NETWORKS = 64
 
 
 class Personalized:
-    """Graph network and utility head.
+    """Graph network over users, tasks, queries and LLMs, with a utility head.
 
     Args:
         seed: of the weights, the folds and the draws.
@@ -76,10 +69,13 @@ class Personalized:
         layers: rounds of messages.
         edge_features: whether messages carry the content of responses.
         user_state: whether users' edges reach the score (the ablation's user-blind variant).
-        mask_share: of the training queries, hidden at a time.
+        mask_share: of the queries a network trains on, hidden and asked about at a time.
         epochs: at most.
-        patience: epochs without a better validation loss.
+        patience: epochs without a smaller loss on the left-out folds.
     """
+
+    personal = True
+    extra = "gnn"
 
     def __init__(
         self,
@@ -91,9 +87,9 @@ class Personalized:
         layers: int = 2,
         edge_features: bool = True,
         user_state: bool = True,
-        mask_share: float = 0.2,
+        mask_share: float = 1 / 3,
         epochs: int = 80,
-        patience: int = 12,
+        patience: int = 8,
     ) -> None:
         if not 0 < mask_share <= 0.5:
             raise UsageError(f"mask_share is {mask_share}; give a number above 0, at most 0.5")
@@ -108,41 +104,39 @@ class Personalized:
         }
 
     def fit(self, history: History) -> None:
-        """Fit the utility head, train the network, keep the epoch that validates best."""
+        """Fit the utility head, train the networks, keep the epoch that validates best."""
         torch = import_torch()
         from .graph import Network, Shape
 
         self.utility = ExplicitUtility(self.seed)
         self.utility.fit(history)
+        past = self.utility.past
         self.tasks = len(history.task_ids)
         self.llms = llm_facts(history.llms, self.utility.llm_ids.tolist())
-        train = Past.of(history)
-        self.scale = likings(train)[1]
+        self.scale = likings(past)[1]
         self.head_scale = float(self._head_of(self.utility.verdicts).std()) or 1.0
-        content = self.utility.space.content(train)
         self.shape = Shape(
-            contents=content.shape[-1],
-            embedding=train.embeddings.shape[1],
+            contents=self.utility.space.content(past).shape[-1],
+            embedding=past.embeddings.shape[1],
             llm_facts=self.llms.shape[1],
             **self.settings,
         )
-        some = slice(None, None, -(-len(train.user_ids) // TRAINING_USERS))
-        folds = query_folds(len(train.tasks), self.mask_share, self.seed)
-        asked = [self._asked(train, fold, some) for fold in folds]
-        checked = None
-        if history.validation is not None:
-            both = train + Past.of(history.validation)
-            new = np.arange(len(train.tasks), len(both.tasks))
-            checked = self._asked(both, new, some)
+        folds = query_folds(len(past.tasks), 1 / FOLDS, self.seed)
         # The process's own generator stays as it is: two fits do not disturb each other.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network = Network(self.shape).to(self.device)
-            self._train(asked, checked)
-        self.share = 1.0
-        if checked is not None and self.head == "joined":
-            self.share = self._select_share(checked)
-        self._settle(self.utility.past)
+            self.networks: list[Network] = [Network(self.shape).to(self.device) for _ in folds[:1]]
+            self.share = 0.0 if self.shape.offset else 1.0
+            self.losses: list[float] = []
+            self.best_epoch = 0
+            # Where tastes drift, edges of the whole past tell of other times than what is to come;
+            # the head knows better. A single query cannot validate anything.
+            if len(folds) > 1 and not (self.shape.offset and self.utility.drifts):
+                self.networks += [Network(self.shape).to(self.device) for _ in folds[1:]]
+                self._cross_fit(past, folds)
+        for network in self.networks:
+            network.eval()
+        self._settle(past)
 
     def adapt(self, support: History) -> None:
         """Meet new users or LLMs: their interactions become edges, the weights stay as they are."""
@@ -162,33 +156,63 @@ class Personalized:
         self.edges = sum_edges(past, liking, self.utility.space.content(past), self.tasks)
         self.graph: Graph = Graph.of(self.edges, self.llms, self.device)
 
-    def _asked(self, past: Past, hidden: Ints, some: slice) -> Asked:
-        """Hide queries, and what the utility head would say of them without having seen them."""
-        kept = np.setdiff1d(np.arange(len(past.tasks)), hidden)
-        rest, new = past.of_queries(kept), past.of_queries(hidden)
-        space, utility = self.utility.space, self.utility
-        liking = likings(rest, self.scale)[0]
-        edges = sum_edges(rest, liking, space.content(rest), self.tasks)
-        values = likings(new, self.scale)[0][some]
-        values = np.where(new.seen[some], values, np.float32(np.nan))
-        head = np.zeros(values.shape, np.float32)
+    def _cross_fit(self, past: Past, folds: list[Ints]) -> None:
+        """Train a network a fold on the other folds; select epoch and share on what is left out."""
+        some = slice(None, None, -(-len(past.user_ids) // TRAINING_USERS))
+        few = replace(past, values=past.values[some], user_ids=past.user_ids[some])
+        head = np.zeros(few.values.shape, np.float32)
         if self.shape.offset:
-            mine = replace(rest, values=rest.values[some], user_ids=rest.user_ids[some])
-            evidence = space.evidence(mine, linear=utility.linear)
-            tastes = infer(evidence, utility.tastes, start=utility.tastes.mean[some])
-            table = completed(tastes, evidence.features, mine.ok, linear=utility.linear)
-            table = trusted(table, mine, utility.trust, utility.linear)
-            matrix = utility.smoother.matrix(new.embeddings, new.tasks, rest.embeddings, rest.tasks)
-            head = self._head_of(expected(table, matrix)) / np.float32(self.head_scale)
-        chosen = Edges(
-            edges.liking[some],
-            edges.told[some],
-            edges.liked[some],
-            edges.content,
-            edges.answered,
-            edges.centroid,
+            for held in folds:
+                head[:, held] = self._left_out_head(few, held, self.utility.tastes.mean[some])
+        batches, checks = [], []
+        for held in folds:
+            rest = np.setdiff1d(np.arange(len(past.tasks)), held)
+            masks = query_folds(len(rest), self.mask_share, self.seed)
+            batches.append([self._ask(few, head, rest[m], np.delete(rest, m)) for m in masks])
+            checks.append(self._ask(few, head, held, rest))
+        self.losses, self.best_epoch = train(
+            self.networks,
+            batches,
+            checks,
+            linear=self.utility.linear,
+            epochs=self.epochs,
+            patience=self.patience,
+            seed=self.seed,
         )
-        return Asked(chosen, new.embeddings, new.tasks, head, values)
+        self.share = self._select_share(checks) if self.shape.offset else 1.0
+
+    def _ask(self, past: Past, head: Floats, asked: Ints, known: Ints) -> Asked:
+        """Return queries to ask about, and a graph of what is told of the known ones only."""
+        from .graph import Graph
+
+        rest = past.of_queries(known)
+        content = self.utility.space.content(rest)
+        edges = sum_edges(rest, likings(rest, self.scale)[0], content, self.tasks)
+        new = past.of_queries(asked)
+        values = np.where(new.seen, likings(new, self.scale)[0], np.float32(np.nan))
+        graph = Graph.of(edges, self.llms, self.device)
+        return ask(graph, self._place(new.tasks), new.embeddings, head[:, asked], values)
+
+    def _left_out_head(self, past: Past, hidden: Ints, start: Doubles) -> Floats:
+        """Return what the utility head says of hidden queries [U, n, M] without having seen them.
+
+        Args:
+            past: of U users.
+            hidden: [n] rows of queries.
+            start: [U, F] weights near to the users', for speed.
+        """
+        utility, space = self.utility, self.utility.space
+        mine, new = (
+            past.of_queries(np.delete(np.arange(len(past.tasks)), hidden)),
+            past.of_queries(hidden),
+        )
+        evidence = space.evidence(mine, linear=utility.linear)
+        tastes = infer(evidence, utility.tastes, start=start)
+        table = completed(tastes, evidence.features, mine.ok, linear=utility.linear)
+        table = trusted(table, mine, utility.trust, utility.linear)
+        matrix = utility.smoother.matrix(new.embeddings, new.tasks, mine.embeddings, mine.tasks)
+        scores: Floats = self._head_of(expected(table, matrix)) / np.float32(self.head_scale)
+        return scores
 
     def _head_of(self, scores: Floats) -> Floats:
         """Return the utility head's scores as logits, centred over the LLMs."""
@@ -197,114 +221,53 @@ class Personalized:
         centred: Floats = scores - scores.mean(axis=-1, keepdims=True)
         return centred
 
-    def _train(self, asked: list[Asked], checked: Asked | None) -> None:
-        """Train on folds in turn; keep the weights of the best epoch (the last, unchecked)."""
-        torch = import_torch()
-        from .graph import Graph
+    def _place(self, tasks: Ints) -> Ints:
+        """Return tasks [n] as the graph counts them: T where unknown."""
+        return np.where((tasks >= 0) & (tasks < self.tasks), tasks, self.tasks)
 
-        batches = [self._batch(a, Graph.of(a.edges, self.llms, self.device)) for a in asked]
-        check = None
-        if checked is not None:
-            check = self._batch(checked, Graph.of(checked.edges, self.llms, self.device))
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-        )
-        order = np.random.default_rng(self.seed)
-        self.losses: list[float] = []
-        best, state = np.inf, None
-        self.best_epoch = -1
-        for epoch in range(self.epochs):
-            self.network.train()
-            for k in order.permutation(len(batches)):
-                optimiser.zero_grad()
-                loss = self._loss(batches[k])
-                if not loss.requires_grad:  # nobody has told anything of these queries
-                    continue
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-                optimiser.step()
-            self.network.eval()
-            if check is None:
-                continue
+    def _select_share(self, checks: list[Asked]) -> float:
+        """Return the least share of the graph that is about as good as the best on left-out folds.
+
+        As good: within `TOLERANCE` standard errors of the paired difference over queries.
+        """
+        torch = import_torch()
+        parts: list[list[Doubles]] = [[] for _ in SHARES]
+        for network, check in zip(self.networks, checks, strict=True):
+            values = check.values.cpu().numpy()
+            seen = np.isfinite(values)
             with torch.no_grad():
-                self.losses.append(float(self._loss(check)))
-            if self.losses[-1] < best:
-                best, self.best_epoch = self.losses[-1], epoch
-                state = {k: v.clone() for k, v in self.network.state_dict().items()}
-            if epoch - self.best_epoch >= self.patience:
-                break
-        if state is not None:
-            self.network.load_state_dict(state)
-
-    def _batch(self, asked: Asked, graph: Graph) -> tuple[Any, ...]:
-        torch = import_torch()
-        values = torch.as_tensor(asked.values, device=self.device)
-        return graph, *self._query_tensors(asked.embeddings, asked.tasks), asked.head, values
-
-    def _query_tensors(self, embeddings: Floats, tasks: Ints) -> tuple[Any, Any]:
-        """Return [n] tasks, T where unknown, and [n, D] embeddings on the device."""
-        torch = import_torch()
-        place = np.where((tasks >= 0) & (tasks < self.tasks), tasks, self.tasks)
-        return (
-            torch.as_tensor(place, device=self.device),
-            torch.tensor(embeddings, dtype=torch.float32, device=self.device),
-        )
-
-    def _loss(self, batch: tuple[Any, ...]) -> Any:
-        """Choices: cross-entropy with the (tied) choice. Rewards: minus the expected reward."""
-        torch = import_torch()
-        graph, tasks, embeddings, head, values = batch
-        logits = self.network(graph, tasks, embeddings, torch.as_tensor(head, device=self.device))
-        seen = torch.isfinite(values)
-        rows = seen.any(-1)
-        if not bool(rows.any()):
-            return torch.zeros(())
-        logits = logits[rows].masked_fill(~seen[rows], -1e9)
-        values = torch.nan_to_num(values[rows])
-        if self.utility.linear:
-            return -(torch.softmax(logits, -1) * values).sum(-1).mean()
-        best = (values >= values.max(-1, keepdim=True).values - 1e-6) & seen[rows]
-        target = best / best.sum(-1, keepdim=True)
-        return -(target * torch.log_softmax(logits, -1)).sum(-1).mean()
-
-    def _select_share(self, checked: Asked) -> float:
-        """Return the share of the graph whose choices do best on validation; the most of tied."""
-        torch = import_torch()
-        from .graph import Graph
-
-        batch = self._batch(checked, Graph.of(checked.edges, self.llms, self.device))
-        with torch.no_grad():
-            joined = self.network(*batch[:3], torch.as_tensor(checked.head, device=self.device))
-        trust = self.network.trust.item()
-        graph = joined.cpu().numpy() - trust * checked.head
-        seen = np.isfinite(checked.values)
-        if not seen.any():
-            return 1.0
-        found = [
-            float(np.nanmean(chosen_value(s * graph + trust * checked.head, checked.values, seen)))
-            for s in SHARES
-        ]
-        return SHARES[int(np.argmax(found))]
+                graph = network.graph_logits(*check.where).cpu().numpy()
+            mine = np.float32(network.trust.item()) * check.head.cpu().numpy()
+            for i, share in enumerate(SHARES):
+                parts[i].append(chosen_value(np.float32(share) * graph + mine, values, seen))
+        gains = np.asarray([np.concatenate(part) for part in parts])
+        gains = gains[:, np.isfinite(gains).all(axis=0)]
+        if not gains.size:
+            return 0.0
+        behind = gains[gains.mean(axis=1).argmax()] - gains
+        error = behind.std(axis=1) / np.sqrt(max(behind.shape[1] - 1, 1))
+        return SHARES[int(np.argmax(behind.mean(axis=1) <= TOLERANCE * error))]
 
     def scores(self, users: Ints, embeddings: Floats, tasks: Ints) -> Floats:
         """Return [u, n, M] logits of users (rows of `user_ids`, -1 unknown)."""
         torch = import_torch()
-        where = self._query_tensors(embeddings, tasks)
-        head = np.zeros((len(users), len(tasks), len(self.llm_ids)), np.float32)
+        result = np.zeros((len(users), len(tasks), len(self.llm_ids)), np.float32)
         if self.shape.offset:
             raw = self.utility.scores(users, embeddings, tasks)
-            head = self._head_of(raw) / np.float32(self.head_scale)
+            trust = np.mean([network.trust.item() for network in self.networks])
+            result = self._head_of(raw) * np.float32(trust / self.head_scale)
             if self.share == 0:
-                return head
-        result = np.empty_like(head)
+                return result
         step = max(1, BLOCK_PAIRS // max(1, len(tasks)))
-        trust = self.network.trust.item() if self.shape.offset else 0.0
+        place = torch.as_tensor(self._place(tasks), device=self.device)
+        asked = torch.tensor(embeddings, dtype=torch.float32, device=self.device)
+        weight = self.share / len(self.networks)
         with torch.no_grad():
             for start in range(0, len(users), step):
                 rows = slice(start, start + step)
-                nothing = torch.zeros(head[rows].shape, device=self.device)
-                logits = self.network(self.graph.users(users[rows]), *where, nothing)
-                result[rows] = self.share * logits.cpu().numpy() + trust * head[rows]
+                graph = self.graph.users(users[rows])
+                for network in self.networks:
+                    result[rows] += weight * network.graph_logits(graph, place, asked).cpu().numpy()
         return result
 
     def expectations(self, embeddings: Floats, tasks: Ints) -> dict[str, Doubles]:
@@ -319,8 +282,9 @@ class Personalized:
         """Return what a checkpoint holds: the network, the head and the past."""
         meta, arrays = self.utility.state()
         held = {f"utility.{name}": array for name, array in arrays.items()}
-        for name, tensor in self.network.state_dict().items():
-            held[f"network.{name}"] = tensor.cpu().numpy()
+        for k, network in enumerate(self.networks):
+            for name, tensor in network.state_dict().items():
+                held[f"network.{k}.{name}"] = tensor.cpu().numpy()
         held["llms"] = self.llms
         mine = {
             "utility": meta,
@@ -329,6 +293,7 @@ class Personalized:
             "scale": self.scale,
             "head_scale": self.head_scale,
             "share": self.share,
+            "networks": len(self.networks),
             "best_epoch": self.best_epoch,
         }
         return mine, held
@@ -356,10 +321,15 @@ class Personalized:
             raise ValueError(f"facts of LLMs are {router.llms.shape}")
         if (past.content.shape[-1], past.embeddings.shape[1]) != (shape.contents, shape.embedding):
             raise ValueError("the network's shape is not that of the past")
-        weights = _split(arrays, "network.")
-        router.network = Network(shape).to(device)
-        router.network.eval()
-        router.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        if not 1 <= int(meta["networks"]) <= MOST_NETWORKS:
+            raise ValueError(f"{meta['networks']} networks")
+        router.networks = []
+        for k in range(int(meta["networks"])):
+            weights = _split(arrays, f"network.{k}.")
+            network = Network(shape).to(device)
+            network.eval()
+            network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+            router.networks.append(network)
         router._settle(past)
         return router
 
@@ -369,7 +339,7 @@ class Personalized:
 
 
 class PersonalizedGraph(Personalized):
-    """The graph network alone, without the utility head (`personalized-graph`)."""
+    """The graph network of `personalized` alone, without its utility head."""
 
     def __init__(self, seed: int = 0, **settings: Any) -> None:
         super().__init__(seed, **{"head": "graph", **settings})

@@ -10,7 +10,9 @@ from personaroute_bench.evaluation.protocol import History, Requests
 
 
 class Random:
-    """Draws by a hash of (seed, user, query), so the order of the requests does not matter.
+    """A uniform choice among the candidates, by a hash.
+
+    Draws by a hash of (seed, user, query), so the order of the requests does not matter.
 
     The normalised reward is measured from the exact expectation of this router, not from a draw.
     """

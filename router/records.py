@@ -22,6 +22,8 @@ Strings = NDArray[np.str_]
 
 # Rewards that sum to 1 for every query, none negative, are shares of a choice.
 CHOICE_TOLERANCE = 1e-3
+# What is not known of an LLM in a task is its mean in all, which counts for so many queries.
+TASK_PRIOR = 4.0
 _IDS = ("query_ids", "user_ids", "llm_ids")
 _ARRAYS = ("embeddings", "tasks", "content", "cost_usd", "ok", "values")
 FAILURES = [status for status in STATUSES if status != "ok"]
@@ -174,12 +176,12 @@ class Space:
         """Return [Q, M, C] content centred within the query and scaled; zeros where it failed.
 
         Of a response of which nothing is known (a new LLM has answered few queries) its LLM's mean
-        is expected.
+        is expected, by task as far as it goes.
         """
         content = _centred(past.content, past.ok) / self.scale
         known = past.ok[..., None] & np.isfinite(past.content)
-        mean = content.sum(axis=0, where=known) / np.maximum(known.sum(axis=0), 1)
-        content = np.where(known, content, mean)
+        if not known.all():
+            content = np.where(known, content, _usual(content, known, past.tasks))
         return np.where(past.ok[..., None], content, 0).astype(np.float32)
 
     def features(self, past: Past) -> Floats:
@@ -201,6 +203,17 @@ def _centred(content: NDArray[Any], ok: Bools) -> Doubles:
     mean = np.where(known, content, 0).sum(axis=1, keepdims=True, dtype=np.float64) / count
     centred: Doubles = np.where(known, content - mean, 0)
     return centred
+
+
+def _usual(content: Doubles, known: Bools, tasks: Ints) -> Doubles:
+    """Return [Q, M, C] the mean of each LLM in the query's task, shrunk to its mean in all."""
+    whole = content.sum(axis=0, where=known) / np.maximum(known.sum(axis=0), 1)
+    result = np.broadcast_to(whole, content.shape).copy()
+    for task in np.unique(tasks):
+        rows = tasks == task
+        total = content[rows].sum(axis=0, where=known[rows])
+        result[rows] = (total + TASK_PRIOR * whole) / (known[rows].sum(axis=0) + TASK_PRIOR)
+    return result
 
 
 def _union(first: Strings, second: Strings) -> tuple[Strings, Ints, Ints]:

@@ -31,7 +31,9 @@ USERS = 64
 
 
 class RouterDC:
-    """MLP D → 128 → 64 against one vector an LLM; positives: its top k, negatives: its bottom k.
+    """Queries and LLMs in one space, brought together by contrastive losses.
+
+    MLP D → 128 → 64 against one vector an LLM; positives: its top k, negatives: its bottom k.
 
     An LLM that is worth more than the query's mean is never a negative, one worth less never a
     positive. Clusters: k-means of the embeddings, 8. Settings: k. The best point on
@@ -39,8 +41,10 @@ class RouterDC:
     others.
     """
 
+    extra = "gnn"
+
     note = "an MLP on the stored embeddings stands in for the fine-tuned mDeBERTa"
-    _personal = False
+    personal = False
     encoder: Perceptron
     keys: Any
     """[M, SPACE]"""
@@ -74,7 +78,7 @@ class RouterDC:
         order = ranked(self.llm_ids, self.tie_order, candidates)
         with torch.no_grad(), one_thread():
             code = self._code(requests.embeddings)
-            if not self._personal:
+            if not self.personal:
                 likeness = _cosine(code, self._keys()).numpy().astype(np.float64)
                 scores = aligned(likeness, self.llm_ids, candidates)
                 return first_best(scores, order)[requests.query_index]
@@ -92,9 +96,9 @@ class RouterDC:
         self.encoder = Perceptron(draws, D, HIDDEN, SPACE, flat=False)
         self.keys = draws.normal(M, SPACE)
         U = len(history.user_ids)
-        self.own = draws.zeros(U, SPACE) if self._personal else torch.zeros(0, SPACE)
+        self.own = draws.zeros(U, SPACE) if self.personal else torch.zeros(0, SPACE)
         together = _clusters(history.embeddings, self.seed)
-        if self._personal:
+        if self.personal:
             values = torch.as_tensor(np.array(history.values))
         else:
             told = lessons(past_of(_alone(history)))
@@ -103,7 +107,7 @@ class RouterDC:
 
         def loss() -> Any:
             code = self._code(history.embeddings)
-            if self._personal:
+            if self.personal:
                 rows = draws.rows(U, USERS)
                 sims = _together(code, self.own[rows], self._keys())
                 contrast = _contrast(sims / TEMPERATURE, values[rows], top)
@@ -117,7 +121,7 @@ class RouterDC:
 
             def score() -> float:
                 code = self._code(held.embeddings)
-                if self._personal:
+                if self.personal:
                     guess = _together(code, self.own, self._keys()).numpy()
                 else:
                     guess = _cosine(code, self._keys()).numpy()[None]
@@ -130,7 +134,7 @@ class RouterDC:
             steps=steps,
             rate=RATE,
             decay=DECAY,
-            fast=[self.own] if self._personal else [],
+            fast=[self.own] if self.personal else [],
             score=score,
         )
         self.own = self.own.detach()
@@ -145,13 +149,15 @@ class RouterDC:
 
 
 class RouterDCPersonal(RouterDC):
-    """The user adds a vector to the query's: sim(u, q, m) = cos(f(x_q) + p_u, k_m).
+    """`router-dc`, with a vector of each user's own.
+
+    The user adds a vector to the query's: sim(u, q, m) = cos(f(x_q) + p_u, k_m).
 
     p_u starts at 0; users without a past get the mean. `adapt` learns
     those of new users, all else frozen.
     """
 
-    _personal = True
+    personal = True
 
     def adapt(self, support: History) -> None:
         """Learn the vectors of new users from the LLMs already known."""

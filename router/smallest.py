@@ -25,7 +25,10 @@ def sizes(history: History) -> Doubles:
 
 
 class Smallest:
-    """LLMs of unknown size are passed over; ties go to the cheaper, then to the first id."""
+    """The LLM with the fewest parameters, for everybody and everything.
+
+    LLMs of unknown size are passed over; ties go to the cheaper, then to the first id.
+    """
 
     def fit(self, history: History) -> None:
         """Find the LLM.

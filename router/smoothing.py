@@ -35,33 +35,57 @@ class Smoother:
     def matrix(
         self, embeddings: Floats, tasks: Ints, past_embeddings: Floats, past_tasks: Ints
     ) -> Floats:
+        """Return S [n, Q], rows summing to 1; see `Smoothing`."""
+        return self.on(past_embeddings, past_tasks)(embeddings, tasks)
+
+    def on(self, past_embeddings: Floats, past_tasks: Ints) -> Smoothing:
+        """Return the smoother of one past, embeddings [Q, D] and tasks [Q].
+
+        What does not depend on the new query is computed here, once.
+        """
+        past, kernel = past_embeddings.astype(np.float64), None
+        if self.form == "ridge" and np.isfinite(self.setting):
+            inner = _task_means(past_tasks, past_tasks)
+            residual = np.eye(len(past)) - inner
+            # Embeddings lose their task's mean too, or the kernel would explain it a second time.
+            centred = past - inner @ past
+            penalty = self.setting * np.eye(len(past))
+            kernel = centred.T @ np.linalg.solve(centred @ centred.T + penalty, residual)
+        return Smoothing(self, past, past_tasks, kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothing:
+    """A smoother on a past of Q queries; call it with new queries."""
+
+    smoother: Smoother
+    past: Doubles
+    """[Q, D]"""
+    tasks: Ints
+    """[Q]"""
+    kernel: Doubles | None
+    """[D, Q] from an embedding above its task's mean to weights; ridge only."""
+
+    def __call__(self, embeddings: Floats, tasks: Ints) -> Floats:
         """Return S [n, Q], rows summing to 1.
 
         Args:
             embeddings: [n, D] of the new queries.
             tasks: [n] their tasks; -1 or a task without a past: nothing is known of the task.
-            past_embeddings: [Q, D].
-            past_tasks: [Q].
         """
-        new, past = embeddings.astype(np.float64), past_embeddings.astype(np.float64)
-        mean = _task_means(tasks, past_tasks)
-        if self.form == "kernel":
-            same = tasks[:, None] == past_tasks[None, :]
+        new = embeddings.astype(np.float64)
+        mean = _task_means(tasks, self.tasks)
+        if self.smoother.form == "kernel":
+            same = tasks[:, None] == self.tasks[None, :]
             unseen = ~same.any(axis=1, keepdims=True)
-            weight = np.exp(self.setting * (new @ past.T - 1)) * np.where(
+            weight = np.exp(self.smoother.setting * (new @ self.past.T - 1)) * np.where(
                 same | unseen, 1.0, OTHER_TASK
             )
             weight += 1e-3 * mean * weight.sum(axis=1, keepdims=True)
             return _f32(weight / weight.sum(axis=1, keepdims=True))
-        if np.isinf(self.setting):
+        if self.kernel is None:
             return _f32(mean)
-        inner = _task_means(past_tasks, past_tasks)
-        residual = np.eye(len(past)) - inner
-        # Embeddings lose their task's mean too, or the kernel would explain it a second time.
-        centred = past - inner @ past
-        penalty = self.setting * np.eye(len(past))
-        solved = np.linalg.solve(centred @ centred.T + penalty, residual)
-        return _f32(mean + ((new - mean @ past) @ centred.T) @ solved)
+        return _f32(mean + (new - mean @ self.past) @ self.kernel)
 
 
 SMOOTHERS = (

@@ -16,7 +16,9 @@ from .means import Doubles
 
 
 class Svm(ExpectationRouter):
-    """LinearSVR with squared ε-insensitive loss (ε = 0.01) for every expectation.
+    """Support vector regression of what to expect of each LLM.
+
+    LinearSVR with squared ε-insensitive loss (ε = 0.01) for every expectation.
 
     Settings: C, small, since standardised embeddings have hundreds of dimensions.
     """
@@ -59,13 +61,16 @@ class Svm(ExpectationRouter):
 
 
 class SvmPersonal(Svm):
-    """The same expectations, weighed by what the user's own history says the user cares about."""
+    """`svm`, weighed by what the user's own history says the user cares about."""
 
     personal: ClassVar[bool] = True
 
 
 class SvmClass(ExpectationRouter):
-    """SVC with an RBF kernel on the label "which LLM is best on average over users"; setting: C."""
+    """Support vector classification: which LLM is best on average over users?
+
+    SVC with an RBF kernel on the label "which LLM is best on average over users"; setting: C.
+    """
 
     settings: ClassVar = (1.0, 0.1, 10.0, 100.0)
     classify: ClassVar[bool] = True

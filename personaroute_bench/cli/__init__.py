@@ -12,15 +12,22 @@ from contextlib import contextmanager
 
 import typer
 
+from personaroute_bench.cli.compare import compare
 from personaroute_bench.cli.evaluate import evaluate
+from personaroute_bench.cli.export import export
 from personaroute_bench.cli.generate import generate
 from personaroute_bench.cli.import_ import app as import_
+from personaroute_bench.cli.leaderboard import app as leaderboard
 from personaroute_bench.cli.ledger import ledger
 from personaroute_bench.cli.personas import app as personas
 from personaroute_bench.cli.pools import pools
+from personaroute_bench.cli.publish import check_seal, publish, publish_leaderboard
+from personaroute_bench.cli.report import report
 from personaroute_bench.cli.route import route
+from personaroute_bench.cli.routers import routers
 from personaroute_bench.cli.show import show
 from personaroute_bench.cli.simulate import simulate_server
+from personaroute_bench.cli.submit import submit
 from personaroute_bench.cli.train import train
 
 app = typer.Typer(
@@ -41,12 +48,21 @@ app = typer.Typer(
 app.command("generate")(generate)
 app.command("show")(show)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
+app.command("report")(report)
+app.command("routers")(routers)
 app.command("train")(train)
 app.command("route")(route)
+app.command("submit")(submit)
+app.add_typer(leaderboard, name="leaderboard")
+app.command("publish")(publish)
+app.command("publish-leaderboard")(publish_leaderboard)
+app.command("check-seal")(check_seal)
 app.command("ledger")(ledger)
 app.command("pools")(pools)
 app.add_typer(personas, name="personas")
 app.add_typer(import_, name="import")
+app.command("export")(export)
 app.command("simulate-server")(simulate_server)
 
 

@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     from personaroute_bench.evaluation.pair_results import PairEvaluation
     from personaroute_bench.evaluation.results import Evaluation
 
+# The one bundled router that spends money, and so has options of its own.
+PROMPT_LLM = "prompt-llm"
+
 
 def evaluate(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The data set that bench generate made.")
+        Path,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The data set that bench generate made, or ORG/NAME of one on the Hub.",
+        ),
     ] = Path("personaroute-data"),
     strategy: Annotated[
         Optional[str],  # noqa: UP045 - read at run time by Typer
@@ -27,7 +34,34 @@ def evaluate(
             help="A bundled router (random, cheapest, smallest, largest, best-single, "
             "best-per-task, best-per-user, best-per-user-task, user-blind-oracle, oracle) or the "
             "import path of your own, for instance my_router:MyRouter in this folder. Repeatable; "
-            "without it, all bundled ones.",
+            "without it, all of these. Learned ones (knn, personalized, …): see bench routers.",
+        ),
+    ] = None,
+    router_pool: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="POOL",
+            help="For prompt-llm, which pays an LLM for every decision: the pool file, or the "
+            "name of a bundled pool, that holds the LLM. Without these options it asks nothing.",
+        ),
+    ] = None,
+    router_llm: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="For prompt-llm: the LLM of that pool that decides."),
+    ] = None,
+    router_max_cost: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            metavar="USD",
+            help="For prompt-llm: the most its calls may cost, over all runs with one ledger.",
+        ),
+    ] = None,
+    router_ledger: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE",
+            help="For prompt-llm: keeps what was asked, answered and paid, so that the same "
+            "command goes on and pays nothing twice; ./router-ledger.sqlite without it.",
         ),
     ] = None,
     predictions: Annotated[
@@ -98,6 +132,47 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="FILE", help="Write all results there as JSON."),
     ] = None,
+    latency: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Also ask N requests one at a time, after the choices: p50, p95 (from 20) and p99 "
+            "(from 100) of the decision time, in --json.",
+        ),
+    ] = 0,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="For routers by import path: from import to last answer, each seed. What is not "
+            "answered by then counts as invalid.",
+        ),
+    ] = 3600.0,
+    memory_limit: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            metavar="GIB",
+            help="For routers by import path: memory of the router and all it starts; any "
+            "without it.",
+        ),
+    ] = None,
+    router_reads: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            metavar="PATH",
+            help="For routers by import path: a file or folder, such as weights, that they may "
+            "read besides Python code. Repeatable.",
+        ),
+    ] = None,
+    in_process: Annotated[
+        bool,
+        typer.Option(
+            "--in-process",
+            help="Run routers by import path in this process: with the network, keys and every "
+            "file, and without limits. Their rows say unsealed.",
+        ),
+    ] = False,
     draws: Annotated[
         int,
         typer.Option(
@@ -115,16 +190,33 @@ def evaluate(
     was asked for has a result, 1 if one of them raised, 2 if an option or file is wrong.
     """
     from personaroute_bench.errors import UsageError
+    from personaroute_bench.evaluation.isolation import Limits
     from personaroute_bench.evaluation.pairs import holds_pairs
     from personaroute_bench.evaluation.pairwise import evaluate_pairs
     from personaroute_bench.evaluation.runner import evaluate as run
     from personaroute_bench.files import check_writable
+    from personaroute_bench.publishing.pull import local_folder
 
     if json is not None:
         check_writable(json, "--json")
+    directory = local_folder(directory)
     say = None if quiet else lambda line: typer.echo(line, err=True)
+    asked = {
+        "--router-pool": ("pool", router_pool),
+        "--router-llm": ("llm", router_llm),
+        "--router-max-cost": ("max_cost", router_max_cost),
+        "--router-ledger": ("ledger", router_ledger),
+    }
+    named = {option: pair for option, pair in asked.items() if pair[1] is not None}
+    if named and PROMPT_LLM not in (router or ()):
+        raise UsageError(
+            f"{', '.join(named)}: for the router {PROMPT_LLM} only; add --router {PROMPT_LLM}"
+        )
+    limits = Limits(time_limit, memory_limit, tuple(router_reads or ()), in_process)
+    limits.check()
     if holds_pairs(directory):
         for option, given in {
+            "--router prompt-llm": PROMPT_LLM in (router or ()),
             "--strategy": strategy is not None,
             "--predictions": bool(predictions),
             "--setting": setting != "general",
@@ -134,6 +226,7 @@ def evaluate(
             "--shots": shots is not None,
             "--held-out": bool(held_out),
             "--retention": retention,
+            "--latency": latency > 0,
         }.items():
             if given:
                 raise UsageError(
@@ -147,6 +240,7 @@ def evaluate(
                 seeds=seeds,
                 choices_dir=choices,
                 bootstrap_draws=draws,
+                limits=limits,
                 on_progress=say,
             ),
             json,
@@ -166,7 +260,10 @@ def evaluate(
         seeds=seeds,
         choices_dir=choices,
         predictions=predictions or (),
+        settings={PROMPT_LLM: {**dict(named.values()), "progress": not quiet}} if named else None,
+        timed_requests=latency,
         bootstrap_draws=draws,
+        limits=limits,
         on_progress=say,
     )
     _report(results, json)

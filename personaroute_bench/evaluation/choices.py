@@ -6,7 +6,8 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from personaroute_bench.benchmark import Ints, Strings
 
 INVALID = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """Answers that were read already where they were given, in another process."""
+
+    choice: Ints
+    """[n] indices of LLMs, -1 where the answer was invalid."""
+    problem: str | None
+    """The first problem there, in words."""
 
 
 def read_answers(answers: Any, count: int, llm_ids: Strings) -> tuple[Ints, str | None]:
@@ -33,6 +44,14 @@ def read_answers(answers: Any, count: int, llm_ids: Strings) -> tuple[Ints, str 
         words, None where there is none. Answers of the wrong number cannot be told apart, so
         all of them are invalid.
     """
+    if isinstance(answers, Answered):
+        # They come from a stranger, and are as suspect as any.
+        found, problem = _read(answers.choice, count, llm_ids)
+        return found, answers.problem or problem
+    return _read(answers, count, llm_ids)
+
+
+def _read(answers: Any, count: int, llm_ids: Strings) -> tuple[Ints, str | None]:
     none = np.full(count, INVALID, dtype=np.int64)
     if isinstance(answers, (str, bytes, dict)) or not isinstance(answers, Iterable):
         return none, f"{type(answers).__name__} instead of a sequence of answers"
@@ -93,9 +112,17 @@ def choices_digest(choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids:
 
 
 def write_choices(
-    path: Path, choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids: Strings
+    path: Path,
+    choice: Ints,
+    user_ids: Strings,
+    query_ids: Strings,
+    llm_ids: Strings,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write choices [U, Q] as Parquet: user_id, query_id, llm_id (null where invalid)."""
+    """Write choices [U, Q] as Parquet: user_id, query_id, llm_id (null where invalid).
+
+    `more` are further columns, each an Arrow array [U · Q].
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -112,6 +139,7 @@ def write_choices(
             "user_id": names(pa.array(np.repeat(np.arange(U, dtype=np.int32), Q)), user_ids),
             "query_id": names(pa.array(np.tile(np.arange(Q, dtype=np.int32), U)), query_ids),
             "llm_id": names(pa.array(flat, mask=flat < 0), llm_ids),
+            **(more or {}),
         }
     )
     with atomic_path(path, option="--choices") as temporary:

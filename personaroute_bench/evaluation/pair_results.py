@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
+from personaroute_bench.evaluation.facts import cautions
 from personaroute_bench.evaluation.pairs import TIE, UNKNOWN, Pairs
 from personaroute_bench.evaluation.results import Evaluation
 from personaroute_bench.evaluation.texts import encodable
@@ -65,6 +66,9 @@ class PairEvaluation(Evaluation):
                 shown += [_show(entry["by_task"].get(task), ".3f") for task in tasks]
             table.add_row(*(Text(cell) for cell in (entry["name"], *shown, entry["status"])))
         console.print(table)
+        for entry in self.routers:
+            for line in cautions(entry):
+                console.print(Text(line))
 
 
 def _show(value: Mapping[str, Any] | None, form: str) -> str:
@@ -141,6 +145,7 @@ def make_pair_evaluation(
             "name": run.name,
             "status": _status(run),
             "asked_for": run.asked_for,
+            "isolation": run.isolation,
             "metrics": {},
             "accuracy_difference": None,
             "by_task": {},
@@ -222,6 +227,8 @@ def _status(run: PairRun) -> str:
     if run.problem is not None:
         total = sum(len(choice) for choice in run.choices)
         invalid = sum(int((choice == INVALID).sum()) for choice in run.choices)
+        if run.ended is not None:
+            return f"{run.ended}; {invalid} of {total} choices invalid"
         return f"{invalid} of {total} choices invalid: {run.problem}"
     return "ok"
 

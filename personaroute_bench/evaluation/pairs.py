@@ -88,7 +88,7 @@ def load_pairs(directory: str | Path) -> PairData:
 def load_people(directory: str | Path) -> Benchmark:
     """Read the tables beside `pairs`; raises UsageError where the data set has no pairs."""
     benchmark = Benchmark.load(directory)
-    if not holds_pairs(directory):
+    if not holds_pairs(benchmark.directory or directory):
         raise UsageError(
             f"{directory} has no pairs of real people; make some with: bench import preferences "
             "FILE --out DIR"

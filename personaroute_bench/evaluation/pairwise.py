@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,15 @@ import numpy as np
 
 from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.evaluation.bootstrap import check_draws
-from personaroute_bench.evaluation.choices import choices_file, shown
+from personaroute_bench.evaluation.choices import Answered, choices_file, shown
+from personaroute_bench.evaluation.isolation import (
+    Isolation,
+    Limits,
+    RemoteRouter,
+    isolation_of,
+    released,
+)
+from personaroute_bench.evaluation.latency import clock_of
 from personaroute_bench.evaluation.pair_baselines import PAIR_ROUTERS
 from personaroute_bench.evaluation.pair_results import (
     INVALID,
@@ -43,17 +49,16 @@ from personaroute_bench.evaluation.pairs import (
 from personaroute_bench.evaluation.registry import (
     Contestant,
     construct,
-    describe,
     load_or_exit,
     resolve,
     take,
+    told,
     unique,
 )
-from personaroute_bench.evaluation.texts import encodable
 from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
-    from personaroute_bench.benchmark import Ints, Strings
+    from personaroute_bench.benchmark import Benchmark, Ints, Strings
 
 
 @dataclass
@@ -73,6 +78,10 @@ class PairRun:
     """The first invalid answer, in words."""
     error: str | None = None
     trace: str | None = None
+    isolation: dict[str, Any] | None = None
+    """How the router was kept apart, see `isolation.isolation_of`."""
+    ended: str | None = None
+    """Why its process ended while it was asked; what it had not answered is invalid."""
 
 
 def evaluate_pairs(
@@ -83,6 +92,7 @@ def evaluate_pairs(
     choices_dir: str | Path | None = None,
     bootstrap_draws: int = 1000,
     confidence: float = 0.95,
+    limits: Limits | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> PairEvaluation:
     """Score pair routers on real people's test pairs, under the sealed protocol.
@@ -95,6 +105,7 @@ def evaluate_pairs(
         choices_dir: where to write each router's choices.
         bootstrap_draws: for the intervals, which resample people: 0 (none), or 100 or more.
         confidence: of the intervals.
+        limits: what routers by import path may take; None: an hour each.
         on_progress: is told one line a step.
 
     Returns:
@@ -110,8 +121,26 @@ def evaluate_pairs(
     check_draws(bootstrap_draws)
     if choices_dir is not None:
         check_writable(Path(choices_dir), "--choices", folder=True)
-    say = on_progress or (lambda line: None)
-    contestants = _contestants(routers)
+    hidden = [Path(path) for path in (directory, choices_dir) if path is not None]
+    with Isolation(hidden, limits or Limits()) as apart:
+        contestants = _contestants(routers, apart)
+        benchmark, runs = _choose(
+            directory, contestants, seeds, choices_dir, on_progress or (lambda line: None)
+        )
+    test = read_pairs(benchmark, "test")
+    return make_pair_evaluation(
+        benchmark, test, runs, draws=bootstrap_draws, confidence=confidence, seeds=seeds
+    )
+
+
+def _choose(
+    directory: str | Path,
+    contestants: Sequence[Contestant],
+    seeds: int,
+    choices_dir: str | Path | None,
+    say: Callable[[str], None],
+) -> tuple[Benchmark, list[PairRun]]:
+    """Let all routers fit and answer, and commit to what they answered."""
     made = construct(contestants)
     benchmark = load_people(directory)
     history = make_pair_history(
@@ -137,12 +166,14 @@ def evaluate_pairs(
         for seed in range(seeds):
             try:
                 router = take(made, contestant, seed)
-                choice = _run(run, router, history, requests)
+                bundled = contestant.name in PAIR_ROUTERS
+                with released(router):
+                    run.isolation = isolation_of(router, bundled=bundled)
+                    choice = _run(run, router, history, requests)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit and its like end one router only
-                run.error = f"error: {describe(error)}"
-                run.trace = encodable("".join(traceback.format_exception(error)))
+                run.error, run.trace = told(error)
                 say(f"{run.name}: {run.error}")
                 break
             run.choices.append(choice)
@@ -155,13 +186,10 @@ def evaluate_pairs(
             say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
 
     say("choices are committed; reading the test outcomes")
-    test = read_pairs(benchmark, "test")
-    return make_pair_evaluation(
-        benchmark, test, runs, draws=bootstrap_draws, confidence=confidence, seeds=seeds
-    )
+    return benchmark, runs
 
 
-def _contestants(routers: Sequence[Any]) -> list[Contestant]:
+def _contestants(routers: Sequence[Any], apart: Isolation) -> list[Contestant]:
     """Return what was asked for, then the baselines that were not."""
     found: dict[str, Contestant] = {}
     for router in routers:
@@ -176,7 +204,8 @@ def _contestants(routers: Sequence[Any]) -> list[Contestant]:
                 "data set holds pairs of real people, whose routers answer which of two "
                 "(docs/preferences.md); for one of your own give MODULE:CLASS"
             )
-        source = load_or_exit(PAIR_ROUTERS.get(router, router))
+        foreign = apart.source(router) if router not in PAIR_ROUTERS else None
+        source = foreign or load_or_exit(PAIR_ROUTERS.get(router, router))
         found.setdefault(router, Contestant(router, source, asked_for=True))
     for name, path in PAIR_ROUTERS.items():
         if name not in found:
@@ -185,15 +214,25 @@ def _contestants(routers: Sequence[Any]) -> list[Contestant]:
 
 
 def _run(run: PairRun, router: Any, history: PairHistory, requests: PairRequests) -> Ints:
-    start = time.perf_counter()
+    clock = clock_of(router)
+    start = clock()
     router.fit(history)
-    fitted = time.perf_counter()
+    fitted = clock()
     answers = router.route(requests)
-    choice, problem = read_pair_answers(answers, requests.candidates, requests.llm_ids)
+    choice, problem = _read(answers, requests)
     run.fit_s.append(fitted - start)
-    run.route_s.append(time.perf_counter() - fitted)
+    run.route_s.append(clock() - fitted)
     run.problem = run.problem or problem
+    if isinstance(router, RemoteRouter):
+        run.ended = run.ended or router.ended
     return choice
+
+
+def _read(answers: Any, requests: PairRequests) -> tuple[Ints, str | None]:
+    if isinstance(answers, Answered):  # read where they were given: 0, 1 or undecided
+        known = (answers.choice >= 0) & (answers.choice <= UNDECIDED)
+        return np.where(known, answers.choice, INVALID), answers.problem
+    return read_pair_answers(answers, requests.candidates, requests.llm_ids)
 
 
 def read_pair_answers(answers: Any, candidates: Ints, llm_ids: Strings) -> tuple[Ints, str | None]:

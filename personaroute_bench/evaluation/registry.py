@@ -7,15 +7,15 @@ import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from personaroute_bench.errors import UsageError, did_you_mean
+from personaroute_bench.errors import BenchError, UsageError, did_you_mean
 from personaroute_bench.evaluation.controls import CONTROLS
 from personaroute_bench.evaluation.protocol import Router
-from personaroute_bench.evaluation.texts import printable
+from personaroute_bench.evaluation.texts import encodable, printable
 
 # short name -> where it is defined; a string, since routers import this package, never the reverse
 ROUTERS = {
@@ -53,10 +53,42 @@ LEARNED = {
     "hybrid-llm-personal": "personaroute_bench.router.hybrid_llm:HybridLlmPersonal",
     "router-dc": "personaroute_bench.router.router_dc:RouterDC",
     "router-dc-personal": "personaroute_bench.router.router_dc:RouterDCPersonal",
+    "graph-router": "personaroute_bench.router.graph_router:GraphRouter",
+    "gmt-router": "personaroute_bench.router.gmt_router:GmtRouter",
+    "copl": "personaroute_bench.router.copl:Copl",
+    "prompt-llm": "personaroute_bench.router.prompt_llm:PromptLLM",
+    "frugal-gpt": "personaroute_bench.router.frugal_gpt:FrugalGpt",
+    "frugal-gpt-personal": "personaroute_bench.router.frugal_gpt:FrugalGptPersonal",
+    "lin-ucb": "personaroute_bench.router.lin_ucb:LinUcb",
+    "lin-ucb-personal": "personaroute_bench.router.lin_ucb:LinUcbPersonal",
+    "c2mab-v": "personaroute_bench.router.c2mab_v:C2mabV",
+    "c2mab-v-personal": "personaroute_bench.router.c2mab_v:C2mabVPersonal",
 }
 NAMES = (*ROUTERS, *CONTROLS)
 # Shown beside every router, whether asked for or not.
 ALWAYS = ("best-single", "best-per-user", *CONTROLS)
+
+
+class RouterFailed(Exception):
+    """A router in a process of its own failed.
+
+    Args:
+        status: its row's, for instance ``timeout: not done within 60 s``.
+        trace: for its author; None where there is nothing to tell.
+        ended: whether its process is gone; else the router raised and could be asked again.
+    """
+
+    def __init__(self, status: str, trace: str | None, ended: bool = False) -> None:
+        super().__init__(status)
+        self.status, self.trace, self.ended = status, trace, ended
+
+
+@dataclass(frozen=True)
+class Apart:
+    """The source of a router that lives in a process of its own; see `isolation`."""
+
+    open: Callable[[int, Mapping[str, Any]], Router]
+    """Given the seed and further keywords of the constructor."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +97,39 @@ class Contestant:
 
     name: str
     source: Any
-    """A class to construct anew for every seed, an instance, None for a control, or what its
-    module raised to end the program."""
+    """A class to construct anew for every seed, an instance, None for a control, an `Apart`, or
+    what its module raised to end the program."""
     asked_for: bool
     """False for what is only shown beside."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Further keywords of the constructor."""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it is one of ours."""
+        return self.name in ROUTERS or self.name in LEARNED
 
     def make(self, seed: int) -> Router:
         """Return the router of one repetition; only a constructor with `seed` is given it.
 
         Raises:
             UsageError: the constructor failed.
+            RouterFailed: in a process of its own it did so in another way.
             BaseException: it, or the module, ended the program (`sys.exit`).
         """
         if isinstance(self.source, BaseException):
             raise self.source
+        if isinstance(self.source, Apart):
+            return self.source.open(seed, self.settings)
         if not inspect.isclass(self.source):
             instance: Router = self.source
             return instance
         try:
             constructor = cast("Callable[..., Router]", self.source)
-            made = constructor(seed=seed) if _takes_seed(self.source) else constructor()
+            seeded = {"seed": seed} if _takes_seed(self.source) else {}
+            made = constructor(**seeded, **self.settings)
+        except BenchError:
+            raise  # says what to do itself
         except Exception as error:
             raise UsageError(
                 f"router {self.name!r} could not be constructed: {describe(error)}; it is called "
@@ -93,21 +138,35 @@ class Contestant:
         return made
 
 
-def resolve(routers: Sequence[str | type | Router], others: bool = False) -> list[Contestant]:
+def resolve(
+    routers: Sequence[str | type | Router],
+    others: bool = False,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    apart: Callable[[str], Apart | None] = lambda name: None,
+) -> list[Contestant]:
     """Return the contestants, and beside them the baselines and controls that are always shown.
 
     Args:
         routers: short names, ``module:Class``, classes or instances; none: all short names.
         others: whether there are contestants beside these (predictions), so that none means none.
+        settings: by name of a router that is asked for, keywords of its constructor.
+        apart: returns the source of an import path that is not to be imported here.
 
     Raises:
-        UsageError: a router that cannot be found, imported or used.
+        UsageError: a router that cannot be found, imported or used; settings of none.
     """
+    given = dict(settings or {})
+    named = [router for router in routers if isinstance(router, str)]
+    for name in given:
+        if name not in named:
+            raise UsageError(f"there are settings for {name!r}, which is not among the routers")
     found: dict[str, Contestant] = {}
     for router in routers:
         if isinstance(router, str):
             if router not in found:
-                found[router] = Contestant(router, load_or_exit(router), asked_for=True)
+                foreign = apart(router) if ":" in router else None
+                source = foreign or load_or_exit(router)
+                found[router] = Contestant(router, source, True, given.get(router, {}))
             continue
         kind = router if inspect.isclass(router) else type(router)
         name = unique(f"{kind.__module__}:{kind.__qualname__}", found)
@@ -121,7 +180,8 @@ def resolve(routers: Sequence[str | type | Router], others: bool = False) -> lis
 def construct(contestants: Iterable[Contestant]) -> dict[str, Router | BaseException]:
     """Return the routers of the first repetition by name, so that mistakes show early.
 
-    One that ended the program (`sys.exit`) stands there with what it raised, for `take`.
+    One that ended the program (`sys.exit`), or failed in a process of its own, stands there with
+    what it raised, for `take`.
 
     Raises:
         UsageError: a constructor failed.
@@ -130,6 +190,8 @@ def construct(contestants: Iterable[Contestant]) -> dict[str, Router | BaseExcep
     for contestant in contestants:
         try:
             made[contestant.name] = contestant.make(0)
+        except RouterFailed as failure:
+            made[contestant.name] = failure
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -158,8 +220,12 @@ def unique(name: str, taken: Any) -> str:
     return result
 
 
-def load(name: str) -> Any:
-    """Import a router by short name or ``module:Class``; the current folder is importable.
+def load(name: str, here: Path | None = None) -> Any:
+    """Import a router by short name or ``module:Class``.
+
+    Args:
+        name: of the router.
+        here: the folder that is importable; None: the current one.
 
     Returns:
         The class or instance; None for a control.
@@ -181,7 +247,7 @@ def load(name: str) -> Any:
             f"router {name!r} is not an import path; write MODULE:CLASS with dots and without "
             ".py, for instance my_router:MyRouter for the class MyRouter of ./my_router.py"
         )
-    value: Any = _import(module_name, name)
+    value: Any = _import(module_name, name, here)
     for part in attribute.split("."):
         if not hasattr(value, part):
             public = [n for n, kind in vars(value).items() if inspect.isclass(kind)]
@@ -216,14 +282,22 @@ def describe(error: BaseException) -> str:
     return text
 
 
+def told(error: BaseException) -> tuple[str, str]:
+    """Return the status and the trace of a router that failed with this."""
+    if isinstance(error, RouterFailed):
+        return error.status, error.trace or error.status
+    trace = encodable("".join(traceback.format_exception(error)))
+    return f"error: {describe(error)}", trace
+
+
 def _is_theirs(frame: traceback.FrameSummary) -> bool:
     path = Path(frame.filename)
     library = "site-packages" in path.parts or path.is_relative_to(sysconfig.get_path("stdlib"))
     return not library and path.is_file() and path.parent != Path(__file__).parent
 
 
-def _import(module_name: str, name: str) -> Any:
-    here = str(Path.cwd())
+def _import(module_name: str, name: str, folder: Path | None) -> Any:
+    here = str(folder or Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
@@ -247,7 +321,9 @@ def _import(module_name: str, name: str) -> Any:
 
 
 def _checked(router: Any, name: str) -> Any:
-    missing = [m for m in ("fit", "route") if not callable(getattr(router, m, None))]
+    # A cascade has `step` in the place of `route`, see docs/protocols.md.
+    asked = "step" if callable(getattr(router, "step", None)) else "route"
+    missing = [m for m in ("fit", asked) if not callable(getattr(router, m, None))]
     if missing:
         what = "class" if inspect.isclass(router) else type(router).__name__
         raise UsageError(

@@ -11,6 +11,15 @@ import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.choices import INVALID
+from personaroute_bench.evaluation.facts import kept_apart, own_words
+from personaroute_bench.evaluation.field_results import Yardstick
+from personaroute_bench.evaluation.further import Further
+from personaroute_bench.evaluation.groups import (
+    NORMALISED,
+    by_group,
+    groups_of,
+)
+from personaroute_bench.evaluation.latency import latency
 from personaroute_bench.evaluation.metrics import (
     SCORES,
     ZERO_RANGE,
@@ -21,6 +30,7 @@ from personaroute_bench.evaluation.metrics import (
     score,
 )
 from personaroute_bench.evaluation.shuffle import Shuffled, shuffled
+from personaroute_bench.evaluation.standing import paired_key
 from personaroute_bench.evaluation.table import BASELINE
 from personaroute_bench.evaluation.texts import encodable
 
@@ -32,7 +42,6 @@ if TYPE_CHECKING:
     from personaroute_bench.evaluation.runner import Run
 
 RESULTS_SCHEMA = 1
-NORMALISED = "oracle_normalised_reward"
 # The draws of the bootstrap are the same for everybody, so that runs can be compared.
 BOOTSTRAP_SEED = 0
 
@@ -55,6 +64,8 @@ class Plan:
     """Ids of the users, LLMs or tasks that `fit` is told nothing of."""
     retention: bool = False
     """Whether fully trained twins were run beside."""
+    timed_requests: int = 0
+    """Requests that each router is asked one at a time; see `latency`."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def make_evaluation(
     scored: dict[str, _Scored] = {}
     statistics: dict[tuple[str, str], bootstrap.Statistic] = {}
     for run in done:
-        found = _Scored(_average(run, outcomes), shuffled(outcomes, run.choices))
+        found = _Scored(_average(run, outcomes), shuffled(outcomes, run.choices, run.bills))
         scored[run.name] = found
         for metric in (*SCORES, "shuffled_gain", "user_sensitivity"):
             statistics[run.name, metric] = bootstrap.weighted_mean(found[metric])
@@ -123,11 +134,22 @@ def make_evaluation(
             found.twin = _average(run.twin, outcomes)["reward"]
             statistics[run.name, "twin"] = bootstrap.weighted_mean(found.twin)
             statistics[run.name, "twin normalised"] = bootstrap.normalised(found.twin, chance, best)
+    further = Further(
+        scored,
+        {run.name: run.choices for run in done},
+        outcomes,
+        controls=[run.name for run in done if run.kind == "control"],
+        protocols={run.name: run.protocol for run in done},
+        yardstick=Yardstick.of(benchmark, plan.strategy, users, outcomes),
+        baseline=BASELINE,
+    )
+    statistics |= further.statistics
     samples = bootstrap.resample(
         list(statistics.values()), U, Q, plan.bootstrap_draws, BOOTSTRAP_SEED
     )
     drawn = dict(zip(statistics, samples, strict=True))
-    by, names, group = _groups(benchmark, plan, users, queries)
+    further.read(drawn, plan.confidence)
+    by, names, group = groups_of(benchmark, plan, users, queries)
 
     entries = []
     for run in runs:
@@ -135,15 +157,20 @@ def make_evaluation(
             "name": run.name,
             "status": _status(run),
             "kind": run.kind,
+            "protocol": run.protocol,
             "asked_for": run.asked_for,
             "uses_test_outcomes": run.kind == "control",
+            **own_words(run),
+            **kept_apart(run),
             "metrics": {},
             "per_seed": [],
         }
         if run.error is None:
             entry |= _measure(run, outcomes, scored, drawn, plan)
+            further.add(entry)
+            entry["latency_s"] = latency(run.single_s)
             if by is not None:
-                entry["by"] = {by: _by_group(scored[run.name], outcomes, names, group)}
+                entry["by"] = {by: by_group(scored[run.name], outcomes, names, group)}
             if run.files:
                 entry["choices_file"] = run.files[0]
                 for of_seed, file in zip(entry["per_seed"], run.files, strict=True):
@@ -161,6 +188,12 @@ def make_evaluation(
         "sizes": sizes,
         "headroom": dict(headroom),
         "rows": {"total": U * Q, "scored": int(outcomes.scored.sum())},
+        "paired": paired_key(
+            outcomes,
+            (benchmark.user_ids[users], benchmark.query_ids[queries], benchmark.llm_ids),
+            plan.bootstrap_draws,
+            BOOTSTRAP_SEED,
+        ),
         "routers": entries,
     }
     return Evaluation(data, {run.name: run.trace for run in runs if run.trace})
@@ -185,8 +218,8 @@ def _average(run: Run, outcomes: Outcomes) -> dict[str, Doubles]:
     """[U, Q] each score, averaged over the seeds in which it has a value."""
     total = {metric: np.zeros(outcomes.best.shape) for metric in SCORES}
     count = {metric: np.zeros(outcomes.best.shape) for metric in SCORES}
-    for choice in run.choices:
-        scores = score(outcomes, choice)
+    for seed in range(len(run.choices)):
+        scores = run.scores(outcomes, seed)
         for metric in SCORES:
             values = getattr(scores, metric)
             known = np.isfinite(values)
@@ -229,6 +262,9 @@ def _measure(
     put("coverage", float(outcomes.scored.mean()), None, requests)
     entropy = float(np.mean([routing_entropy(choice, M) for choice in run.choices]))
     put("routing_entropy", entropy, None, requests)
+    calls = [float(bill.calls.mean()) for bill in run.bills if bill is not None]
+    if calls:
+        put("calls", float(np.mean(calls)), None, requests)
     if run.route_s:
         put("decision_s", float(np.mean(run.route_s)) / requests, None, requests)
     twin: dict[str, Any] | None = None
@@ -257,11 +293,12 @@ def _measure(
         gap = {"baseline": BASELINE, "mean": centre, "low": low, "high": high}
     per_seed = []
     for seed, choice in enumerate(run.choices):
-        scores = score(outcomes, choice)
+        scores = run.scores(outcomes, seed)
         means = {metric: mean(getattr(scores, metric)) for metric in SCORES}
         means[NORMALISED] = _normalised(scores.reward, outcomes)[0]
         invalid = _invalid(choice, outcomes)
         sealed = {"invalid": invalid, "choices_sha256": run.digests[seed]}
+        sealed |= run.trails[seed].sealed
         per_seed.append({"seed": seed, **means, **sealed})
     return {
         "metrics": metrics,
@@ -295,47 +332,6 @@ def _ratios(few: Doubles, full: Doubles) -> Doubles:
     return result
 
 
-def _groups(
-    benchmark: Benchmark, plan: Plan, users: Ints, queries: Ints
-) -> tuple[str | None, list[str], Ints]:
-    """Return what a setting's results are split by, its values, and the value of each [U, Q]."""
-    shape, none = (len(users), len(queries)), np.zeros((0, 0), dtype=np.int64)
-    if plan.setting == "cross-task":
-        task = np.broadcast_to(benchmark.task_of_query[queries], shape)
-        return "task", benchmark.task_ids.tolist(), task
-    if plan.setting == "drift" and "drift_kind" in benchmark.users.column_names:
-        kinds = benchmark.users["drift_kind"].to_pylist()
-        names = sorted({str(kind) for kind in kinds})
-        number = np.asarray([names.index(str(kinds[u])) for u in users.tolist()], dtype=np.int64)
-        return "drift_kind", names, np.broadcast_to(number[:, None], shape)
-    return None, [], none
-
-
-def _by_group(
-    values: _Scored, outcomes: Outcomes, names: Sequence[str], group: Ints
-) -> list[dict[str, Any]]:
-    """Return reward, normalised reward and accuracy of each group, and the mean of the groups."""
-    rows: list[dict[str, Any]] = []
-    for number in np.unique(group):
-        here = group == number
-        reward = np.where(here, values["reward"], np.nan)
-        rows.append(
-            {
-                "name": names[number],
-                "reward": mean(reward),
-                NORMALISED: _normalised(reward, outcomes)[0],
-                "accuracy": mean(np.where(here, values["accuracy"], np.nan)),
-                "n": int(np.isfinite(reward).sum()),
-            }
-        )
-    metrics = ("reward", NORMALISED, "accuracy")
-    average: dict[str, Any] = {"name": "average"}
-    for metric in metrics:
-        known = [row[metric] for row in rows if row[metric] is not None]
-        average[metric] = float(np.mean(known)) if known else None
-    return [*rows, average | {"n": sum(row["n"] for row in rows)}]
-
-
 def _normalised(reward: Doubles, outcomes: Outcomes) -> tuple[float | None, int]:
     """Return the oracle-normalised reward of what is not NaN, and the users left out."""
     return oracle_normalised_reward(reward, outcomes.chance, outcomes.best)
@@ -352,6 +348,8 @@ def _status(run: Run) -> str:
     if run.problem is not None:
         total = sum(choice.size for choice in run.choices)
         invalid = sum(int((choice == INVALID).sum()) for choice in run.choices)
+        if run.ended is not None:
+            return f"{run.ended}; {invalid} of {total} choices invalid"
         return f"{invalid} of {total} choices invalid: {run.problem}"
     return "ok"
 

@@ -8,44 +8,49 @@ scored.
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from personaroute_bench.errors import BenchError, UsageError
+from personaroute_bench.errors import UsageError
 from personaroute_bench.evaluation.choices import (
     INVALID,
     choices_digest,
     choices_file,
-    read_answers,
     write_choices,
 )
-from personaroute_bench.evaluation.clock import read_clock
 from personaroute_bench.evaluation.controls import control_choices, headroom
-from personaroute_bench.evaluation.history import (
-    Feedback,
-    History,
-    Tier,
-    past_responses,
+from personaroute_bench.evaluation.facts import heard
+from personaroute_bench.evaluation.history import Feedback, History, Tier
+from personaroute_bench.evaluation.isolation import (
+    Isolation,
+    Limits,
+    RemoteRouter,
+    isolation_of,
+    released,
 )
-from personaroute_bench.evaluation.metrics import Outcomes
+from personaroute_bench.evaluation.job import Job
+from personaroute_bench.evaluation.latency import clock_of, times_of
+from personaroute_bench.evaluation.order import changed_answers
 from personaroute_bench.evaluation.predictions import read_predictions
-from personaroute_bench.evaluation.protocol import Requests, Router
+from personaroute_bench.evaluation.protocol import Router
+from personaroute_bench.evaluation.protocols import Scene, Trail, protocol_of
 from personaroute_bench.evaluation.registry import (
     Contestant,
+    RouterFailed,
     construct,
-    describe,
     resolve,
     take,
+    told,
     unique,
 )
 from personaroute_bench.evaluation.requests import make_requests
 from personaroute_bench.evaluation.results import Evaluation, Plan, make_evaluation
+from personaroute_bench.evaluation.run import Run
+from personaroute_bench.evaluation.sealed import check_sealed, stop_if_sealed
 from personaroute_bench.evaluation.settings import (
     DEFAULT_SHOTS,
     FEW_SHOT,
@@ -55,37 +60,13 @@ from personaroute_bench.evaluation.settings import (
     make_folds,
     trained_on_all,
 )
-from personaroute_bench.evaluation.texts import encodable, printable
+from personaroute_bench.evaluation.texts import printable
 from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
-    from personaroute_bench.benchmark import Benchmark, Interactions, Ints, Strings
+    from personaroute_bench.benchmark import Benchmark, Ints
 
-
-@dataclass
-class Run:
-    """What one contestant did, over all seeds."""
-
-    name: str
-    kind: str
-    """router, predictions or control."""
-    asked_for: bool
-    choices: list[Ints] = field(default_factory=list)
-    """One [U, Q] a seed; index of the LLM, -1 where invalid."""
-    digests: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    """Their files' names, where they are written."""
-    fit_s: list[float] = field(default_factory=list)
-    route_s: list[float] = field(default_factory=list)
-    problem: str | None = None
-    """The first invalid choice, in words."""
-    error: str | None = None
-    """Why there are no choices to score; None where all went well."""
-    trace: str | None = None
-    """The traceback behind `error`, for the author of the router."""
-    adapt_s: list[float] = field(default_factory=list)
-    twin: Run | None = None
-    """The same router, fully trained; where retention is asked for."""
+__all__ = ["Run", "evaluate"]
 
 
 def evaluate(
@@ -103,17 +84,20 @@ def evaluate(
     seeds: int = 1,
     choices_dir: str | Path | None = None,
     predictions: Sequence[str | Path] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    timed_requests: int = 0,
     bootstrap_draws: int = 1000,
     confidence: float = 0.95,
+    limits: Limits | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score routers on the test split of a data set, under the sealed protocol.
 
     Args:
-        benchmark: a data set, or its folder.
-        routers: short names, ``module:Class``, classes or instances (an instance is fitted once a
-            seed); none: all bundled ones. best-single, best-per-user and the oracles are always
-            shown beside.
+        benchmark: a data set, its folder, or its name on the Hub, ``org/name``.
+        routers: short names, ``module:Class`` (run in a process of its own, see `isolation`),
+            classes or instances (an instance is fitted once a seed); none: all bundled ones.
+            best-single, best-per-user and the oracles are always shown beside.
         strategy: whose rewards; None: the only one there is.
         setting: ``general`` (known users, new queries), ``new-user``, ``new-llm``, ``cross-task``
             or ``drift``; see `settings`.
@@ -126,8 +110,11 @@ def evaluate(
         seeds: repetitions, with seeds 0, 1, …: of the routers, and of what the history samples.
         choices_dir: where to write each router's choices.
         predictions: files of choices made elsewhere (user_id, query_id, llm_id).
+        settings: by name of a router, further keywords of its constructor.
+        timed_requests: so many requests are asked again, one at a time, for decision times.
         bootstrap_draws: for the intervals: 0 (none), or 100 or more.
         confidence: of the intervals.
+        limits: what routers by import path may take; None: an hour each.
         on_progress: is told one line a step.
 
     Returns:
@@ -162,6 +149,7 @@ def evaluate(
         shots=shots,
         held_out=tuple(held_out),
         retention=retention,
+        timed_requests=timed_requests,
     )
     check_plan(plan)
     if choices_dir is not None:
@@ -170,19 +158,28 @@ def evaluate(
         raise UsageError("the data set has no test requests; generate it with more queries")
     folds, names = make_folds(benchmark, plan)
     plan = replace(plan, held_out=tuple(names))
-    job = _Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None))
-    contestants = resolve(routers, others=bool(predictions))
-    made = construct(c for c in contestants if c.source is not None)
-    runs = _read_files(predictions, job, taken=[c.name for c in contestants])
-    runs += _run_all(contestants, made, job)
+    job = Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None))
+    hidden = [Path(p) for p in (benchmark.directory, choices_dir, *predictions) if p is not None]
+    with Isolation(hidden, limits or Limits()) as apart:
+        contestants = resolve(routers, bool(predictions), settings, apart.source)
+        made = construct(c for c in contestants if c.source is not None)
+        if any(protocol_of(router) == "cascade" for router in made.values()):
+            _ = job.cost_weights  # what cannot be billed is said before anything is fitted
+        check_sealed(benchmark, plan, made, choices_dir)
+        runs = _read_files(predictions, job, taken=[c.name for c in contestants])
+        runs += _run_all(contestants, made, job)
+    stop_if_sealed(benchmark, runs, choices_dir)
 
     job.say("choices are committed; reading the test outcomes")
-    outcomes = _read_outcomes(job)
+    outcomes = job.outcomes
     for contestant in contestants:
         if contestant.source is None:
             run = Run(contestant.name, "control", contestant.asked_for)
             choice = control_choices(run.name, outcomes, benchmark.llm_ids)
             runs.append(_commit_fixed(run, choice, job))
+    for run in (run for one in runs for run in (one, one.twin) if run is not None):
+        for trail, choice in zip(run.trails, run.choices, strict=True):
+            trail.settle(benchmark, choice, job.test, lambda: job.cost_weights)
     job.say("scoring")
     gap = headroom(outcomes, benchmark.llm_ids)
     return make_evaluation(
@@ -196,54 +193,8 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What all steps need to know."""
-
-    benchmark: Benchmark
-    plan: Plan
-    folds: Sequence[Fold]
-    choices_dir: str | Path | None
-    say: Callable[[str], None]
-    files: set[str] = field(default_factory=set)
-    """Names of the choices files so far: each belongs to one router and seed."""
-
-    @property
-    def users(self) -> Ints:
-        """[U] indices of the users who ask: the same in every fold."""
-        return self.folds[0].asking
-
-    @property
-    def test(self) -> Ints:
-        """[Q] indices of the queries they ask, over all folds."""
-        return np.sort(np.concatenate([fold.test for fold in self.folds]))
-
-    @property
-    def ids(self) -> tuple[Strings, Strings, Strings]:
-        """Ids of users, queries and LLMs of the choices."""
-        benchmark = self.benchmark
-        return (
-            benchmark.user_ids[self.users],
-            benchmark.query_ids[self.test],
-            benchmark.llm_ids,
-        )
-
-    def teacher(self) -> Teacher:
-        """Read the past."""
-        benchmark, plan = self.benchmark, self.plan
-        parts: dict[str, Interactions] = {}
-        for split in ("train", "validation"):
-            if len(benchmark.split_queries(split)):
-                parts[split] = benchmark.interactions(plan.strategy, split)
-        if "train" not in parts:
-            raise UsageError("the data set has no training split; generate it with more queries")
-        known = np.concatenate([part.queries for part in parts.values()])
-        clock = read_clock(benchmark, plan.strategy)
-        return Teacher(benchmark, plan, parts, past_responses(benchmark, known), clock)
-
-
 def _run_all(
-    contestants: Sequence[Contestant], made: dict[str, Router | BaseException], job: _Job
+    contestants: Sequence[Contestant], made: dict[str, Router | BaseException], job: Job
 ) -> list[Run]:
     """Fit and route every router with every seed, and commit to its choices."""
     job.say(f"{len(job.users)} users × {len(job.test)} test queries; reading the history")
@@ -261,7 +212,7 @@ def _run_all(
 def _run_folds(
     contestants: Sequence[Contestant],
     made: dict[str, Router | BaseException],
-    job: _Job,
+    job: Job,
     folds: Sequence[Fold],
     teacher: Teacher,
     suffix: str = "",
@@ -274,27 +225,33 @@ def _run_folds(
     for seed in range(plan.seeds):
         grids = {name: np.full((len(job.users), len(job.test)), INVALID) for name in runs}
         spent = {name: np.zeros(3) for name in runs}
+        trails = {name: Trail() for name in runs}
         for fold, asked in zip(folds, blocks, strict=True):
             # The history of a later seed is another one only where something is drawn.
             drawn = plan.feedback != "full" or plan.interactions_per_user
             if history is None or drawn or len(folds) > 1:
                 history = teacher.history(fold, seed)
             support = teacher.support(fold, seed)
+            columns = np.searchsorted(job.test, fold.test)
+            scene = Scene(job, fold, columns, asked, seed)
             for contestant in contestants:
                 run = runs[contestant.name]
                 if run.error is not None:
                     continue
                 try:
                     router = take(made, contestant, seed)
-                    choice, seconds = _run(run, router, history, support, asked)
+                    with released(router):
+                        run.isolation = isolation_of(router, bundled=contestant.bundled)
+                        trail = trails[contestant.name]
+                        choice, seconds = _run(run, router, history, support, scene, trail)
+                        run.said.append(heard(router, bundled=contestant.bundled))
+                        _watch(run, router, scene, choice, trail)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:  # SystemExit and its like end one router only
-                    run.error = f"error: {describe(error)}"
-                    run.trace = encodable("".join(traceback.format_exception(error)))
+                    run.error, run.trace = told(error)
                     job.say(f"{run.name}: {run.error}")
                     continue
-                columns = np.searchsorted(job.test, fold.test)
                 grids[contestant.name][:, columns] = np.where(
                     choice >= 0, fold.llms[choice], INVALID
                 )
@@ -305,7 +262,7 @@ def _run_folds(
                     (run.fit_s, run.adapt_s, run.route_s), spent[name], strict=True
                 ):
                     times.append(float(took))
-                _commit(run, grids[name], job)
+                _commit(run, grids[name], job, trails[name])
                 job.say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
     return runs
 
@@ -315,51 +272,74 @@ def _run(
     router: Router,
     history: History,
     support: History | None,
-    blocks: Sequence[Requests],
+    scene: Scene,
+    trail: Trail,
 ) -> tuple[Ints, tuple[float, float, float]]:
     """Let one router fit, adapt and answer.
 
     Returns:
         Its choices [U, Q], indices into the candidates; and the seconds of the three steps.
     """
-    start = time.perf_counter()
+    clock = clock_of(router)
+    start = clock()
     router.fit(history)
-    fitted = time.perf_counter()
+    fitted = clock()
     adapt = getattr(router, "adapt", None)
     if support is not None and callable(adapt):
         adapt(support)
-    adapted = time.perf_counter()
-    parts = []
-    for block in blocks:
-        answers = router.route(block)
-        part, problem = read_answers(answers, len(block), block.candidates)
-        parts.append(part.reshape(len(block.user_ids), -1))
-        run.problem = run.problem or problem
-    routed = time.perf_counter()
-    return np.concatenate(parts), (fitted - start, adapted - fitted, routed - adapted)
+    adapted = clock()
+    choice, problem = trail.ask(router, scene)
+    run.problem = run.problem or problem
+    routed = clock()
+    if isinstance(router, RemoteRouter) and router.ended:
+        run.ended = run.ended or router.ended
+        return choice, (fitted - start, adapted - fitted, routed - adapted)
+    timed = scene.job.plan.timed_requests
+    run.single_s += times_of(router, trail.protocol, scene.blocks[0], timed)
+    return choice, (fitted - start, adapted - fitted, routed - adapted)
 
 
-def _commit(run: Run, choice: Ints, job: _Job) -> None:
+def _watch(run: Run, router: Router, scene: Scene, choice: Ints, trail: Trail) -> None:
+    """Ask a foreign router some requests again: is it a function of user and query?"""
+    if not isinstance(router, RemoteRouter) or trail.protocol != "batch" or router.ended:
+        return
+    block = scene.blocks[0]
+    first = choice[: len(block.user_ids)].ravel()
+    try:
+        found = changed_answers(router, block, first, scene.seed)
+    except RouterFailed:  # it has its results, and cannot do this
+        return
+    if router.ended is None:
+        before = run.changed or (0, 0)
+        run.changed = before[0] + found[0], before[1] + found[1]
+
+
+def _commit(run: Run, choice: Ints, job: Job, trail: Trail | None = None) -> None:
     """Hash the choices of the next seed, and write them where a folder is given."""
+    trail = trail or Trail()
+    trail.commit(*job.ids)
+    run.trails.append(trail)
     seed = len(run.choices)
     run.choices.append(choice)
     run.digests.append(choices_digest(choice, *job.ids))
     if job.choices_dir is not None:
         run.files.append(choices_file(run.name, seed, job.files))
         job.files.add(run.files[-1])
-        write_choices(Path(job.choices_dir) / run.files[-1], choice, *job.ids)
+        more = trail.columns(job.benchmark.llm_ids)
+        write_choices(Path(job.choices_dir) / run.files[-1], choice, *job.ids, more)
 
 
-def _commit_fixed(run: Run, choice: Ints, job: _Job) -> Run:
+def _commit_fixed(run: Run, choice: Ints, job: Job) -> Run:
     """Commit to choices that are the same for every seed."""
     _commit(run, choice, job)
     run.choices *= job.plan.seeds
     run.digests *= job.plan.seeds
+    run.trails *= job.plan.seeds
     run.files *= job.plan.seeds
     return run
 
 
-def _read_files(paths: Sequence[str | Path], job: _Job, taken: list[str]) -> list[Run]:
+def _read_files(paths: Sequence[str | Path], job: Job, taken: list[str]) -> list[Run]:
     """Read prediction files; each is named after its file."""
     read = [(Path(path).stem, read_predictions(path, *job.ids)) for path in paths]
     runs = []
@@ -369,22 +349,3 @@ def _read_files(paths: Sequence[str | Path], job: _Job, taken: list[str]) -> lis
         taken.append(run.name)
         runs.append(_commit_fixed(run, choice, job))
     return runs
-
-
-def _read_outcomes(job: _Job) -> Outcomes:
-    """Read the test split; called when all choices are committed."""
-    benchmark, strategy = job.benchmark, job.plan.strategy
-    hidden, test = benchmark.interactions(strategy, "test"), benchmark.split_queries("test")
-    U = len(benchmark.user_ids)
-    if not (np.array_equal(hidden.users, np.arange(U)) and np.array_equal(hidden.queries, test)):
-        raise BenchError(
-            f"the test interactions of {strategy} are not those of all {U} users and "
-            f"{len(test)} test queries in the order of their tables; run bench generate again"
-        )
-    reward, chosen = hidden.reward, hidden.chosen
-    if len(job.users) < U or len(job.test) < len(test):
-        asked = np.ix_(job.users, np.searchsorted(test, job.test))
-        reward, chosen = reward[asked], chosen[asked]
-    return Outcomes.of(
-        reward, chosen, benchmark.performance[job.test], benchmark.cost_usd[job.test]
-    )

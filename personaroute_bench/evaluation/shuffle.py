@@ -17,6 +17,7 @@ from personaroute_bench.evaluation.metrics import charge
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Doubles, Ints
+    from personaroute_bench.evaluation.bill import Bill
     from personaroute_bench.evaluation.metrics import Outcomes
 
 PERMUTATIONS = 999
@@ -37,12 +38,19 @@ class Shuffled:
     permutations of users that earn at least as much, the identity counted."""
 
 
-def shuffled(outcomes: Outcomes, choices: Sequence[Ints], seed: int = 0) -> Shuffled:
+def shuffled(
+    outcomes: Outcomes,
+    choices: Sequence[Ints],
+    bills: Sequence[Bill | None] | None = None,
+    seed: int = 0,
+) -> Shuffled:
     """Return the control of one router.
 
     Args:
         outcomes: of the test split, U users.
         choices: one [U, Q] a seed, index of an LLM, negative where invalid.
+        bills: what the other calls of a cascade cost, one a seed; who is given another's answer
+            pays, at an own weight, for what was bought for it.
         seed: of the permutations.
 
     Returns:
@@ -62,7 +70,7 @@ def shuffled(outcomes: Outcomes, choices: Sequence[Ints], seed: int = 0) -> Shuf
     reward, differs = np.zeros((2, U, Q))
     exchanged = np.zeros((len(tested), len(tested)))
     query = np.arange(Q)[None, :]
-    for choice in choices:
+    for choice, bill in zip(choices, bills or [None] * len(choices), strict=True):
         pick = np.where(choice >= 0, choice, M)
         picked = np.zeros((U, Q, M + 1))
         np.put_along_axis(picked, pick[:, :, None], 1.0, axis=-1)
@@ -73,6 +81,10 @@ def shuffled(outcomes: Outcomes, choices: Sequence[Ints], seed: int = 0) -> Shuf
         differs += (U - count[query, pick]) / (U - 1) / len(choices)
         if differs.any():
             exchanged += filled @ picked[tested].reshape(len(tested), -1).T
+        if bill is not None:
+            reward -= bill.weight * (bill.others.sum(axis=0) - bill.others) / (U - 1) / len(choices)
+            weight = np.where(outcomes.scored, bill.weight, 0.0)[tested]
+            exchanged -= weight @ bill.others[tested].T
     scored = outcomes.scored
     differs = np.where(scored, differs, np.nan)
     p_value = 1.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from personaroute_bench.evaluation.facts import footnotes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,6 +15,7 @@ BASELINE = "best-single"
 COLUMNS = (
     "reward",
     "normalised",
+    "rank",
     f"Δ {BASELINE}",
     "accuracy",
     "Δ shuffled",
@@ -21,6 +24,30 @@ COLUMNS = (
     "charged",
 )
 RETENTION = "retention"
+# With fewer, 95 % intervals cover 86 to 94 % in simulations (benchmarks/coverage.py).
+FEW_USERS = 30
+
+
+def rank_range(rank: Mapping[str, int] | None) -> str:
+    """Return ``2`` or ``1–3``; a dash for controls, which have none."""
+    if rank is None:
+        return "–"
+    return str(rank["best"]) + (f"–{rank['worst']}" if rank["worst"] > rank["best"] else "")
+
+
+def verdicts(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each router that was asked for: does it personalise, whom does it beat?"""
+    for entry in entries:
+        if entry["asked_for"] and entry.get("verdict"):
+            yield f"{entry['name']} {entry['verdict']}"
+
+
+PROTOCOL_NOTES = {
+    "cascade": "(cascade) sees the answers that it buys and pays for all of them: its reward and "
+    "USD are after every call",
+    "online": "(online) is told what its choices were worth, block by block: it learns from the "
+    "test stream, others do not",
+}
 
 
 def print_table(data: Mapping[str, Any], console: Console | None = None) -> None:
@@ -54,6 +81,11 @@ def print_table(data: Mapping[str, Any], console: Console | None = None) -> None
     console.width = width
     if left_out:
         console.print(Text(f"no room for {', '.join(reversed(left_out))}; --json has them"))
+    for line in (*verdicts(data["routers"]), *footnotes(data["routers"])):
+        console.print(Text(line))
+    asked = {entry.get("protocol", "batch") for entry in data["routers"]}
+    for protocol in sorted(asked & PROTOCOL_NOTES.keys()):
+        console.print(Text(PROTOCOL_NOTES[protocol]))
     console.print(Text("† a control that uses test outcomes; no router can beat the oracle"))
 
 
@@ -67,7 +99,9 @@ def _table(entries: Sequence[Mapping[str, Any]], columns: Sequence[str], status_
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("status", max_width=status_width)
     for entry in entries:
-        name = entry["name"] + (" †" if entry["uses_test_outcomes"] else "")
+        protocol = entry.get("protocol", "batch")
+        name = entry["name"] + ("" if protocol == "batch" else f" ({protocol})")
+        name += " †" if entry["uses_test_outcomes"] else ""
         cells = _cells(entry)
         row = (name, *(cells[column] for column in columns), entry["status"])
         table.add_row(*(Text(cell) for cell in row))
@@ -94,6 +128,11 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
         f"way from random to oracle is beyond a user-blind oracle; [{percent} % intervals "
         "over users and queries]",
     ]
+    if sizes["users"] < FEW_USERS and data["bootstrap_draws"]:
+        lines.append(
+            f"{sizes['users']} users are few: such intervals miss the truth more often than they "
+            "say (docs/metrics.md)"
+        )
     if left_out:
         lines.append(
             f"{left_out} of {rows['total']} (user, query) rows are left out of every mean: no "
@@ -117,8 +156,9 @@ def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
     metrics = entry["metrics"]
     cells = {
         "reward": show(metrics["reward"], "z.4f"),
-        "normalised": show(metrics["oracle_normalised_reward"], "z.3f"),
+        "normalised": show(metrics["oracle_normalised_reward"], "z.3f", interval=False),
         f"Δ {BASELINE}": show(entry["reward_difference"], "+z.4f"),
+        "rank": rank_range(entry["rank"]),
         "accuracy": show(metrics["accuracy"], "z.3f", interval=False),
         "Δ shuffled": show(metrics["shuffled_gain"], "+z.4f", interval=False),
         "performance": show(metrics["performance"], "z.3f", interval=False),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from personaroute_bench.config import COST_NORMALISATION
 from personaroute_bench.files import atomic_path
 from personaroute_bench.schemas import SPLITS
 
@@ -23,12 +26,37 @@ PROVENANCE_TEXT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the card says beside the manifest's facts."""
+
+    tasks: Sequence[Mapping[str, Any]]
+    """Rows of the table `tasks`."""
+    queries: Mapping[str, int]
+    """Task id to its number of queries."""
+    configuration: Mapping[str, Any]
+    """The manifest's: users, preset, seed; what is missing is not said."""
+
+
 def write_card(folder: Path, plan: Plan, facts: Mapping[str, Any]) -> None:
     """Write ``README.md`` into the data set's folder."""
-    header = yaml.safe_dump(card_header(folder, facts), sort_keys=False, allow_unicode=True)
-    text = f"---\n{header}---\n\n{card_body(plan, facts)}"
+    about = About(
+        [
+            {name: getattr(task, name) for name in ("task_id", "metric", "source", "licence")}
+            for task in plan.taskset.tasks
+        ],
+        Counter(query.task_id for query in plan.taskset.queries),
+        plan.data.as_json(),
+    )
+    text = render(card_header(folder, facts), card_body(about, facts))
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def render(header: Mapping[str, Any], body: str) -> str:
+    """Return a card: YAML between two lines of dashes, then Markdown."""
+    front = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n{body}"
 
 
 def card_header(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,9 +85,8 @@ def card_header(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
-    """Return the card's Markdown."""
-    data = plan.data
+def card_body(about: About, facts: Mapping[str, Any]) -> str:
+    """Return the card's Markdown; ``DIR`` in it stands for the folder or the Hub's id."""
     coverage = facts["coverage"]
     total = sum(coverage["statuses"].values())
     ok = coverage["statuses"].get("ok", 0)
@@ -68,9 +95,7 @@ def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
         "Made with PersonaRoute-Bench, an independent implementation of the system that the paper "
         '"PersonalizedRouter" (arXiv 2511.16883) describes; it is not the authors\' release.\n',
         *(PROVENANCE_TEXT[name] + "\n" for name in facts["provenance"]),
-        f"{data.users:,} simulated users × {len(plan.taskset.queries):,} queries × "
-        f"{len(plan.pool.llms)} LLMs. Population `{data.preset}`, cost normalised by "
-        f"`{data.cost_normalisation}`, seed {data.seed}.\n",
+        _sizes(about, facts) + "\n",
         "## Load\n",
         "```python\nfrom datasets import load_dataset\n\n"
         f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # train, validation, test\n'
@@ -82,13 +107,13 @@ def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
             ("task", "queries", "metric", "source", "licence"),
             (
                 (
-                    task.task_id,
-                    sum(query.task_id == task.task_id for query in plan.taskset.queries),
-                    task.metric,
-                    task.source,
-                    task.licence,
+                    task["task_id"],
+                    about.queries.get(task["task_id"], 0),
+                    task["metric"],
+                    task["source"],
+                    task["licence"],
                 )
-                for task in plan.taskset.tasks
+                for task in about.tasks
             ),
         ),
         "## LLMs and prices\n",
@@ -144,6 +169,19 @@ def card_body(plan: Plan, facts: Mapping[str, Any]) -> str:
         "(CITATION.cff in its repository).\n",
     ]
     return "\n".join(parts)
+
+
+def _sizes(about: About, facts: Mapping[str, Any]) -> str:
+    configuration = about.configuration
+    text = (
+        f"{configuration.get('users', 0):,} simulated users × {sum(about.queries.values()):,} "
+        f"queries × {len(facts['prices'])} LLMs."
+    )
+    preset, seed = configuration.get("preset"), configuration.get("seed")
+    if preset in COST_NORMALISATION:
+        text += f" Population `{preset}`, cost normalised by `{COST_NORMALISATION[preset]}`"
+        text += f", seed {seed}." if seed is not None else "."
+    return text
 
 
 def judge_section(facts: Mapping[str, Any]) -> list[str]:

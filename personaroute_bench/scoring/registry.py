@@ -27,7 +27,7 @@ _MetricT = TypeVar("_MetricT", bound=Metric)
 _METRICS: dict[str, Metric] = {}
 
 # Verdicts that were recorded with the responses; no function of two texts gives them.
-RECORDED_ONLY = frozenset({"human_faithfulness"})
+RECORDED_ONLY = frozenset({"human_faithfulness", "recorded_score"})
 
 
 def register_metric(name: str, *, overwrite: bool = False) -> Callable[[_MetricT], _MetricT]:

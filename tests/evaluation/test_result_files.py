@@ -86,7 +86,7 @@ def test_the_table_stands_although_the_file_cannot_be_written(data: Path) -> Non
         "class Filling(notes.Noting):\n"
         "    def fit(self, history): pathlib.Path('later').write_text('in the way')\n"
     )
-    result = bench("--router", "full:Filling", "--json", "later/r.json")
+    result = bench("--router", "full:Filling", "--json", "later/r.json", "--in-process")
     assert "full:Filling" in result.stdout
     assert isinstance(result.exception, BenchError)
     assert result.exception.exit_code == 1

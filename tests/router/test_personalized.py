@@ -88,23 +88,54 @@ def test_folds_hide_every_query_once() -> None:
 
 
 def test_what_is_hidden_cannot_be_seen() -> None:
-    """The messages and the head of a fold do not change with what was told of its queries."""
+    """Neither messages nor the head change with what was told of the queries asked about."""
     data = people()
     router = fitted(data)
     past = Past.of(told(data))
-    hidden = np.arange(5)
+    hidden, known = np.arange(5), np.arange(5, len(past.tasks))
     values = past.values.copy()
     values[:, hidden] = values[:, hidden][..., ::-1]
-    asked, other = (
-        router._asked(p, hidden, slice(None))
-        for p in (past, dataclasses.replace(past, values=values))
-    )
-    for field in dataclasses.fields(Edges):
-        np.testing.assert_array_equal(
-            getattr(asked.edges, field.name), getattr(other.edges, field.name)
+    weights = np.zeros_like(router.utility.tastes.mean)
+    found = []
+    for p in (past, dataclasses.replace(past, values=values)):
+        head = np.zeros_like(p.values)
+        head[:, hidden] = router._left_out_head(p, hidden, weights)
+        found.append(router._ask(p, head, hidden, known))
+    asked, other = found
+    for field in dataclasses.fields(asked.graph):
+        torch.testing.assert_close(
+            getattr(asked.graph, field.name), getattr(other.graph, field.name), rtol=0, atol=0
         )
-    np.testing.assert_array_equal(asked.head, other.head)
-    assert (asked.values != other.values).any()
+    torch.testing.assert_close(asked.head, other.head, rtol=0, atol=0)
+    assert asked.head.abs().max() > 0
+    assert not torch.equal(asked.values.nan_to_num(), other.values.nan_to_num())
+
+
+def test_no_network_meets_the_fold_that_validates_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = people()
+    past = Past.of(told(data)) + Past.of(told(data).validation)
+    asked: list[tuple[set[int], set[int]]] = []
+    ask = Personalized._ask
+
+    def spy(self: Any, p: Any, head: Any, new: Any, known: Any) -> Any:
+        asked.append((set(new.tolist()), set(known.tolist())))
+        return ask(self, p, head, new, known)
+
+    monkeypatch.setattr(Personalized, "_ask", spy)
+    fitted(data)
+    everything = set(range(len(past.tasks)))
+    checked: set[int] = set()
+    mine: list[tuple[set[int], set[int]]] = []
+    for new, known in asked:  # a network's batches, then its check
+        assert not new & known
+        if new | known == everything:
+            assert mine and not any(new & (n | k) for n, k in mine)
+            assert not new & checked
+            checked |= new
+            mine = []
+        else:
+            mine.append((new, known))
+    assert checked == everything and not mine
 
 
 @pytest.mark.parametrize("kind", [Personalized, PersonalizedGraph])
@@ -119,12 +150,34 @@ def test_the_tested_weights_are_the_validated_ones() -> None:
     data = people()
     router = PersonalizedGraph(width=16, epochs=30, patience=5)
     router.fit(told(data))
-    assert router.best_epoch == int(np.argmin(router.losses))
-    # Stop right after that epoch: the same weights, bit for bit.
-    short = PersonalizedGraph(width=16, epochs=router.best_epoch + 1, patience=5)
+    assert router.best_epoch == int(np.argmin(router.losses)) > 0
+    # Stop right at that epoch: the same weights, bit for bit.
+    short = PersonalizedGraph(width=16, epochs=router.best_epoch, patience=5)
     short.fit(told(data))
-    for name, tensor in short.network.state_dict().items():
-        torch.testing.assert_close(router.network.state_dict()[name], tensor, rtol=0, atol=0)
+    assert len(router.networks) == len(short.networks) == 4
+    for mine, other in zip(router.networks, short.networks, strict=True):
+        for name, tensor in other.state_dict().items():
+            torch.testing.assert_close(mine.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_a_graph_that_validates_worse_than_the_head_is_left_out() -> None:
+    """The least share of about equal ones is taken; noise in place of a graph gets none."""
+    data = people()
+    router = fitted(data)
+    asked = router._ask(
+        router.utility.past,
+        np.nan_to_num(router.utility.past.values),
+        np.arange(10),
+        np.arange(10, len(router.utility.past.tasks)),
+    )
+    router.networks = router.networks[:1]
+    noise = torch.randn(asked.values.shape, generator=torch.Generator().manual_seed(0)) * 100
+    router.networks[0].graph_logits = lambda *where: noise  # type: ignore[method-assign]
+    assert router._select_share([asked]) == 0.0
+    head = torch.zeros_like(asked.head)
+    truth = asked.values.nan_to_num() * 100
+    router.networks[0].graph_logits = lambda *where: truth  # type: ignore[method-assign]
+    assert router._select_share([dataclasses.replace(asked, head=head)]) > 0
 
 
 def test_a_fit_is_deterministic_and_leaves_the_generator_alone() -> None:
@@ -214,11 +267,12 @@ def test_new_llm_and_new_users_with_weights_frozen() -> None:
         },
     )
     router = fitted(few)
-    before = {k: v.clone() for k, v in router.network.state_dict().items()}
+    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in router.networks]
     poor = gained(data, choices(router, data))
     router.adapt(told(data, interactions_per_user=6))
-    for name, tensor in router.network.state_dict().items():
-        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    for network, old in zip(router.networks, before, strict=True):
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(tensor, old[name], rtol=0, atol=0)
     assert gained(data, choices(router, data)) > poor
     assert 3 in choices(router, data)
 

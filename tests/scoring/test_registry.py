@@ -25,7 +25,15 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_names() -> None:
-    assert metric_names() == ["GSM8K", "em", "em_mc", "f1_score", "human_faithfulness", "num_em"]
+    assert metric_names() == [
+        "GSM8K",
+        "em",
+        "em_mc",
+        "f1_score",
+        "human_faithfulness",
+        "num_em",
+        "recorded_score",
+    ]
 
 
 def test_own_metric() -> None:

@@ -1,0 +1,98 @@
+"""One evaluation: its data set and plan, who asks what, and when the hidden part is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from personaroute_bench.errors import BenchError, UsageError
+from personaroute_bench.evaluation.clock import read_clock
+from personaroute_bench.evaluation.history import past_responses
+from personaroute_bench.evaluation.metrics import Outcomes
+from personaroute_bench.evaluation.protocols import cost_weights
+from personaroute_bench.evaluation.settings import Fold, Teacher
+
+if TYPE_CHECKING:
+    from personaroute_bench.benchmark import Benchmark, Doubles, Interactions, Ints, Strings
+    from personaroute_bench.evaluation.results import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all steps need to know."""
+
+    benchmark: Benchmark
+    plan: Plan
+    folds: Sequence[Fold]
+    choices_dir: str | Path | None
+    say: Callable[[str], None]
+    files: set[str] = field(default_factory=set)
+    """Names of the choices files so far: each belongs to one router and seed."""
+
+    @property
+    def users(self) -> Ints:
+        """[U] indices of the users who ask: the same in every fold."""
+        return self.folds[0].asking
+
+    @property
+    def test(self) -> Ints:
+        """[Q] indices of the queries they ask, over all folds."""
+        return np.sort(np.concatenate([fold.test for fold in self.folds]))
+
+    @property
+    def ids(self) -> tuple[Strings, Strings, Strings]:
+        """Ids of users, queries and LLMs of the choices."""
+        benchmark = self.benchmark
+        return (
+            benchmark.user_ids[self.users],
+            benchmark.query_ids[self.test],
+            benchmark.llm_ids,
+        )
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """What was hidden; asked for when choices are committed, online block by block."""
+        return _read_outcomes(self)
+
+    @cached_property
+    def cost_weights(self) -> Doubles:
+        """[U, Q] see `bill.cost_weights`."""
+        clock = read_clock(self.benchmark, self.plan.strategy)
+        return cost_weights(self.benchmark, self.plan.strategy, self.users, self.test, clock)
+
+    def teacher(self) -> Teacher:
+        """Read the past."""
+        benchmark, plan = self.benchmark, self.plan
+        parts: dict[str, Interactions] = {}
+        for split in ("train", "validation"):
+            if len(benchmark.split_queries(split)):
+                parts[split] = benchmark.interactions(plan.strategy, split)
+        if "train" not in parts:
+            raise UsageError("the data set has no training split; generate it with more queries")
+        known = np.concatenate([part.queries for part in parts.values()])
+        clock = read_clock(benchmark, plan.strategy)
+        return Teacher(benchmark, plan, parts, past_responses(benchmark, known), clock)
+
+
+def _read_outcomes(job: Job) -> Outcomes:
+    """Read the test split; called when all choices are committed."""
+    benchmark, strategy = job.benchmark, job.plan.strategy
+    hidden, test = benchmark.interactions(strategy, "test"), benchmark.split_queries("test")
+    U = len(benchmark.user_ids)
+    if not (np.array_equal(hidden.users, np.arange(U)) and np.array_equal(hidden.queries, test)):
+        raise BenchError(
+            f"the test interactions of {strategy} are not those of all {U} users and "
+            f"{len(test)} test queries in the order of their tables; run bench generate again"
+        )
+    reward, chosen = hidden.reward, hidden.chosen
+    if len(job.users) < U or len(job.test) < len(test):
+        asked = np.ix_(job.users, np.searchsorted(test, job.test))
+        reward, chosen = reward[asked], chosen[asked]
+    return Outcomes.of(
+        reward, chosen, benchmark.performance[job.test], benchmark.cost_usd[job.test]
+    )

@@ -1,0 +1,205 @@
+"""`gmt-router`: a graph transformer in which a user is what their records say (arXiv 2511.08590)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personaroute_bench.evaluation.protocol import History, Requests
+
+from .answering import answers, cheapest_first
+from .asked import Asked, floats, past_and_scale, task_places
+from .descent import descend, import_torch, one_thread
+from .edges import likings, llm_facts, query_folds
+from .records import Past, Space
+from .utility import Floats, Ints
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .gmt_network import Graph, Nodes
+
+SETTINGS: dict[str, Any] = {}
+RATE, DECAY = 3e-3, 1e-2
+STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 600, 200, 20, 8
+HIDDEN_SHARE = 0.2
+# Users and queries asked about in a step, and users on whom validation is checked.
+USERS, TARGETS, CHECKED = 32, 64, 256
+# Users whose states are computed at a time, and (user, query) pairs scored at a time.
+BLOCK_USERS, BLOCK_PAIRS = 128, 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Visible:
+    """A graph, and users' edges in it."""
+
+    graph: Graph
+    liking: Tensor
+    """[U, Q, M]"""
+    seen: Tensor
+    """[U, Q, M]"""
+
+    def of(self, users: Any) -> Visible:
+        """Return the same with some users."""
+        return Visible(self.graph, self.liking[users], self.seen[users])
+
+    def fewer(self) -> Visible:
+        """Drop records in training: half of the users keep all, the others any share of theirs."""
+        torch = import_torch()
+        U, Q = self.seen.shape[:2]
+        share = (2 * torch.rand(U, 1, 1)).clamp(max=1)
+        seen = self.seen & (torch.rand(U, Q, 1) < share)
+        return Visible(self.graph, self.liking * seen, seen)
+
+
+class GmtRouter:
+    """Heterogeneous graph transformer over users' records."""
+
+    personal = True
+    extra = "gnn"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, history: History) -> None:
+        """Train on hidden queries; keep the step with the least validation loss.
+
+        Raises:
+            BenchError: nothing is told, or torch is not installed.
+        """
+        torch = import_torch()
+        from .gmt_network import Network, Shape
+
+        train, self.reward_scale = past_and_scale(history)
+        self.tasks = len(history.task_ids)
+        self.scale = likings(train)[1]
+        self.space = Space.of(train)
+        self.facts = llm_facts(history.llms, train.llm_ids.tolist())
+        past = train if history.validation is None else train + Past.of(history.validation)
+        # The process's own generator stays as it is: two fits do not disturb each other.
+        with torch.random.fork_rng(devices=[]), one_thread():
+            torch.manual_seed(self.seed)
+            shape = Shape(
+                contents=train.content.shape[-1],
+                embedding=train.embeddings.shape[1],
+                facts=self.facts.shape[1],
+                **SETTINGS,
+            )
+            self.network = Network(shape)
+            self._train(train, past)
+        self._settle(past)
+
+    def adapt(self, support: History) -> None:
+        """Meet new users and LLMs: what they told and answered joins the graph, weights stay."""
+        past = self.past + Past.of(support)
+        # What is known beforehand of a few LLMs says nothing of others: new ones start blank.
+        new = len(past.llm_ids) - len(self.facts)
+        self.facts = np.pad(self.facts, ((0, new), (0, 0)))
+        self._settle(past)
+
+    def route(self, requests: Requests) -> NDArray[np.int64]:
+        """Return [n] indices."""
+        return answers(self, requests)
+
+    def scores(self, users: Ints, embeddings: Floats, tasks: Ints) -> Floats:
+        """Return [u, n, M] of users (rows of `user_ids`, -1 unknown)."""
+        torch = import_torch()
+        where = torch.as_tensor(task_places(tasks, self.tasks))
+        x = floats(embeddings)
+        people = self.nodes.people[users]
+        result = np.empty((len(users), len(tasks), len(self.llm_ids)), np.float32)
+        step = max(1, BLOCK_PAIRS // max(1, len(tasks)))
+        with torch.no_grad(), one_thread():
+            for start in range(0, len(users), step):
+                rows = slice(start, start + step)
+                nodes = replace(self.nodes, people=people[rows])
+                result[rows] = self.network.scores(nodes, where, x).numpy()
+        return result
+
+    def _train(self, train: Past, past: Past) -> None:
+        """Descend on folds of hidden queries drawn in turn; `past` is training and validation."""
+        torch = import_torch()
+        Q, U, network = len(train.tasks), len(train.user_ids), self.network
+        every = np.arange(Q)
+        folds = [
+            (self._visible(train, np.setdiff1d(every, hidden)), self._asked(train, hidden))
+            for hidden in query_folds(Q, HIDDEN_SHARE, self.seed)
+        ]
+        rng = np.random.default_rng(self.seed)
+
+        def loss() -> Tensor:
+            network.train()
+            visible, asked = folds[rng.integers(len(folds))]
+            users = torch.as_tensor(rng.permutation(U)[:USERS])
+            queries = torch.as_tensor(rng.permutation(len(asked.tasks))[:TARGETS])
+            return self._loss(visible.of(users).fewer(), asked.some(users, queries))
+
+        score = None
+        if len(past.tasks) > Q:
+            some = slice(None, None, -(-U // CHECKED))
+            visible = self._visible(train, every).of(some)
+            asked = self._asked(past, np.arange(Q, len(past.tasks))).some(some, slice(None))
+
+            def score() -> float:
+                network.eval()
+                return -float(self._loss(visible, asked))
+
+        steps = STEPS if score is not None else DEFAULT_STEPS
+        self.validated = descend(
+            list(network.parameters()),
+            loss,
+            steps=steps,
+            rate=RATE,
+            decay=DECAY,
+            score=score,
+            every=EVERY,
+            patience=PATIENCE,
+        )
+        network.eval()
+
+    def _loss(self, visible: Visible, asked: Asked) -> Tensor:
+        nodes = self.network(visible.graph, visible.liking, visible.seen)
+        logits = self.network.scores(nodes, asked.tasks, asked.embeddings)
+        return asked.loss(logits, linear=self.reward_scale is not None)
+
+    def _asked(self, past: Past, rows: Ints) -> Asked:
+        return Asked.of(past, rows, self.tasks, self.reward_scale)
+
+    def _visible(self, past: Past, rows: Ints) -> Visible:
+        """Return the graph of some queries of a past, and of nothing else."""
+        torch = import_torch()
+        from .gmt_network import Graph
+
+        task = task_places(past.tasks[rows], self.tasks)
+        order = np.argsort(task, kind="stable")
+        past, task = past.of_queries(rows[order]), task[order]
+        liking, seen = likings(past, self.scale)[0], past.seen
+        popular = liking.sum(axis=0) / (seen.sum(axis=0) + 1)
+        graph = Graph(
+            content=floats(np.concatenate([self.space.content(past), popular[..., None]], -1)),
+            ok=torch.as_tensor(past.ok),
+            embeddings=floats(past.embeddings),
+            tasks=torch.as_tensor(task),
+            starts=tuple(np.searchsorted(task, np.arange(self.tasks + 1)).tolist()),
+            facts=floats(self.facts),
+        )
+        return Visible(graph, floats(liking), torch.as_tensor(seen))
+
+    def _settle(self, past: Past) -> None:
+        """Compute the states that routing uses, of all that is known; the last user is nobody."""
+        torch = import_torch()
+        self.past, self.user_ids, self.llm_ids = past, past.user_ids, past.llm_ids
+        self.order = cheapest_first(past)
+        visible = self._visible(past, np.arange(len(past.tasks)))
+        U, Q, M = visible.seen.shape
+        people = []
+        with torch.no_grad(), one_thread():
+            for start in range(0, U, BLOCK_USERS):
+                part = visible.of(slice(start, start + BLOCK_USERS))
+                people.append(self.network(part.graph, part.liking, part.seen).people)
+            nothing = torch.zeros(1, Q, M)
+            nodes = self.network(visible.graph, nothing, nothing > 0)
+        self.nodes: Nodes = replace(nodes, people=torch.cat([*people, nodes.people]))
