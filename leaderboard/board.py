@@ -111,7 +111,7 @@ def build_boards(
         board.entrants.append(_Entrant(folder, submission))
     made = []
     for board in boards.values():
-        on_progress(f"{board.data.name}, {_title(board)}: {len(board.entrants)} submissions")
+        on_progress(f"{board.data.name}, {_title(board)}; submissions: {len(board.entrants)}")
         try:
             made.append(_make(board, commitments, draws, rejected))
         except BenchError as error:  # the data set cannot be asked so: no personas, for instance
@@ -259,7 +259,7 @@ def _describe(
         "seeds": submission.track.seeds,
         "commitment": submission.commitment,
         "committed_at": commitments.at.get(submission.commitment),
-        "commitments": commitments.per_name[submission.about.name],
+        "commitments": commitments.made(submission),
         "choices_sha256": list(submission.choices_sha256),
         "check": "sealed",
         "differences": [],

@@ -77,7 +77,8 @@ def read_choices(path: Path, asked: Asked) -> list[Ints]:
 
     raw = read_plain_file(path, LARGEST_FILE)
     try:
-        with pq.ParquetFile(io.BytesIO(raw)) as file:
+        # Texts stay in their dictionaries: a long one that is named in every row is held once.
+        with pq.ParquetFile(io.BytesIO(raw), read_dictionary=list(COLUMNS[:3])) as file:
             _check_header(path, file, asked)
             return _read_rows(path, file, asked)
     except (pa.ArrowException, MemoryError, OSError, UnicodeError, OverflowError) as error:

@@ -13,6 +13,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from personaroute_bench.errors import UsageError
@@ -28,8 +29,8 @@ class Commitments:
 
     at: dict[str, str]
     """Commitment to ``YYYY-MM-DDTHH:MM:SSZ``, the earliest."""
-    per_name: Counter[str]
-    """How many commitments each name made: whoever commits often may choose the lucky one."""
+    names: dict[str, str]
+    """Commitment to the name that it was first listed under."""
 
     @classmethod
     def read(cls, path: Path | None) -> Commitments:
@@ -41,7 +42,7 @@ class Commitments:
         at: dict[str, str] = {}
         names: dict[str, str] = {}
         if path is None:
-            return cls(at, Counter())
+            return cls(at, names)
         try:
             lines = read_plain_file(path, LARGEST).decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
@@ -55,7 +56,19 @@ class Commitments:
                 raise UsageError(f"{path}, line {number}: {error}") from error
             at[commitment] = min(moment, at.get(commitment, moment))
             names.setdefault(commitment, name)
-        return cls(at, Counter(names.values()))
+        return cls(at, names)
+
+    def made(self, submission: Submission) -> int:
+        """How many commitments its name made: whoever commits often may choose the lucky one.
+
+        The name is that of the list: a submission can be given another one after the opening.
+        """
+        name = self.names.get(submission.commitment, submission.about.name)
+        return self._per_name[name]
+
+    @cached_property
+    def _per_name(self) -> Counter[str]:
+        return Counter(self.names.values())
 
     def before(self, submission: Submission, opened: str) -> bool:
         """Whether the choices were committed before the data set was opened."""

@@ -182,6 +182,11 @@ class Benchmark:
         if strategy is None:
             if len(known) == 1:
                 return known[0]
+            if not known:
+                raise UsageError(
+                    f"{self.directory or 'the data set'} holds no strategy with rewards (pairs of "
+                    "real people have none); give a data set of bench generate"
+                )
             raise UsageError(
                 f"the data set has several strategies; give --strategy, one of {known}"
             )
@@ -214,11 +219,17 @@ class Benchmark:
         """Yield interactions block by block of users, in the order of the users table.
 
         Raises:
+            UsageError: the data set is sealed, and its test rows are withheld.
             BenchError: rows are missing, twice there, or name unknown ids.
         """
         if (strategy, split) in self.memory:
             yield self.memory[strategy, split]
             return
+        if self.sealed and split == "test":
+            raise UsageError(
+                f"{self.directory} is sealed: its test outcomes are withheld until its author "
+                "opens it (docs/publishing.md); this needs them"
+            )
         assert self.directory is not None, "a data set without a folder is held in memory"
         queries = self.split_queries(split)
         shape = (len(queries), len(self.llm_ids))
@@ -270,7 +281,9 @@ class Benchmark:
         q = index_of(table["query_id"], pa.array(self.query_ids[queries]), "interactions.query_id")
         m = index_of(table["llm_id"], self.llms["llm_id"], "interactions.llm_id")
         cell = (u * len(queries) + q) * len(self.llm_ids) + m
-        if len(np.unique(cell)) != len(cell):
+        met = np.zeros(len(users) * len(queries) * len(self.llm_ids), dtype=np.bool_)
+        met[cell] = True
+        if met.sum() != len(cell):
             raise BenchError("interactions hold the same (user, query, llm) twice")
         return cell
 

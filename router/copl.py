@@ -1,4 +1,4 @@
-"""`copl`: collaborative filtering over likes and dislikes (after CoPL, EMNLP 2025, arXiv 2503.01658).
+"""`copl`: collaborative filtering over likes and dislikes (after CoPL, arXiv 2503.01658).
 
 Users and items form a bipartite graph with two kinds of edges, liked and disliked. An item is an
 LLM at one kind of query: (cluster of queries, LLM). A layer of message passing, for users and with
@@ -14,13 +14,14 @@ What differs from the paper, whose items are responses and whose users choose be
 - A query that nobody has asked before belongs, softly, to the clusters that it is near to.
 - Edges and preferences weigh by how much more a response was liked, so that rewards count.
 - The queries asked about are hidden from the graph (router/asked.py), the paper's are in it.
-- An LLM that is new starts from the mean of the known ones; its few interactions are its edges.
+- A new LLM is the mean of the known ones, moved by the few preferences about it.
+- The layers are 2 of width 64, not 4 of 512.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +38,12 @@ from .utility import Doubles, Floats, Ints
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLUSTERS = (8, 24)
+CLUSTERS = 8
 # Clusters part tasks before they part the queries of a task; near ones share a query.
 SOFTNESS = 0.1
 WIDTH, LAYERS = 64, 2
 RATE, DECAY = 3e-3, 1e-2
+NEWCOMER_STEPS, NEWCOMER_RATE, SHRINK = 100, 5e-2, 1e-3
 STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 600, 200, 20, 6
 HIDDEN_SHARE = 0.2
 DROPPED_EDGES = 0.1
@@ -49,7 +51,7 @@ DROPPED_EDGES = 0.1
 USERS, CHECKED = 128, 256
 # The paper's temperature for how much a new user resembles known ones.
 RESEMBLANCE = 0.07
-# An edge's degrees count so much more, so that one interaction of a new LLM is not everything.
+# Degrees count so much more, so that a lone edge is not everything.
 NEUTRAL = 1.0
 BLOCK_USERS = 64
 
@@ -99,14 +101,20 @@ class Signed:
         """Leave out some edges, in training."""
 
         def thin(edges: Tensor) -> Tensor:
-            kept = draws.torch.rand(edges.shape, generator=draws.generator) >= DROPPED_EDGES
+            kept: Tensor = draws.torch.rand(edges.shape, generator=draws.generator) >= DROPPED_EDGES
             return edges * kept
 
         return Signed(thin(self.liked), thin(self.disliked))
 
 
 class Copl:
-    """Signed graph filtering of users × (cluster, LLM). Settings: how many clusters."""
+    """Signed graph filtering of users × (cluster, LLM).
+
+    Unknown users are the mean of all known ones.
+
+    Args:
+        seed: of the vectors, the clusters, the folds and the draws.
+    """
 
     personal = True
     extra = "gnn"
@@ -115,7 +123,7 @@ class Copl:
         self.seed = seed
 
     def fit(self, history: History) -> None:
-        """Train once a number of clusters; keep what validates best.
+        """Train on hidden queries; keep the step with the least validation loss.
 
         Raises:
             BenchError: nothing is told, or torch is not installed.
@@ -125,17 +133,13 @@ class Copl:
         self.tasks = len(history.task_ids)
         self.scale = likings(train)[1]
         past = train if history.validation is None else train + Past.of(history.validation)
-        tried = [
-            self._train(train, past, count)
-            for count in (CLUSTERS if len(past.tasks) > len(train.tasks) else CLUSTERS[:1])
-        ]
-        best = max(range(len(tried)), key=lambda i: tried[i][0])
-        self.validated, self.clusters, self.weights = tried[best]
-        self.known, self.fitted_llms = len(past.user_ids), len(past.llm_ids)
+        self.clusters = Clusters.of(train, self.tasks, CLUSTERS, self.seed)
+        self._train(train, past)
+        self.known, self.fitted_llms = len(train.user_ids), len(past.llm_ids)
         self._settle(past)
 
     def adapt(self, support: History) -> None:
-        """Meet new LLMs through their edges, and new users as the mean of those who are like them."""
+        """Meet new users as the mean of those who are like them, and new LLMs; weights stay."""
         self._settle(self.past + Past.of(support))
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
@@ -147,13 +151,11 @@ class Copl:
         found: Floats = np.matmul(self.clusters.shares(embeddings, tasks)[None], self.table[users])
         return found
 
-    def _train(
-        self, train: Past, past: Past, count: int
-    ) -> tuple[float, Clusters, dict[str, Tensor]]:
-        """Return the validated score of so many clusters, the clusters, and what was learned."""
+    def _train(self, train: Past, past: Past) -> None:
+        """Descend on folds of hidden queries drawn in turn; `past` is training and validation."""
         torch = import_torch()
         draws, rng = Draws(self.seed), np.random.default_rng(self.seed)
-        clusters = Clusters.of(train, self.tasks, count, self.seed)
+        clusters = self.clusters
         U, Q, M = train.values.shape
         K, d = len(clusters.centres), WIDTH
         weights = {
@@ -181,12 +183,11 @@ class Copl:
             edges, shares, asked = folds[rng.integers(len(folds))]
             users, items = propagate(weights, edges.thinned(draws))
             some = torch.as_tensor(rng.permutation(U)[:USERS])
-            lost = ranking_loss(shares @ rate(users[some], items), asked.some(some, slice(None)))
-            return lost
+            return ranking_loss(shares @ rate(users[some], items), asked.some(some, slice(None)))
 
         score = None
         if len(past.tasks) > Q:
-            some = slice(None, None, -(-U // CHECKED))
+            some = slice(0, U, -(-U // CHECKED))
             edges, shares, asked = lesson(train, past.of_queries(np.arange(Q, len(past.tasks))))
             asked = asked.some(some, slice(None))
 
@@ -195,7 +196,7 @@ class Copl:
                 return -float(ranking_loss(shares @ rate(users[some], items), asked))
 
         steps = STEPS if score is not None else DEFAULT_STEPS
-        best = descend(
+        self.validated = descend(
             list(weights.values()),
             loss,
             steps=steps,
@@ -205,7 +206,7 @@ class Copl:
             every=EVERY,
             patience=PATIENCE,
         )
-        return best, clusters, {name: value.detach() for name, value in weights.items()}
+        self.weights = {name: value.detach() for name, value in weights.items()}
 
     def _settle(self, past: Past) -> None:
         """Rate all items for all users; the last row of the table is for those without a past."""
@@ -213,32 +214,63 @@ class Copl:
         self.past, self.user_ids, self.llm_ids = past, past.user_ids, past.llm_ids
         self.order = cheapest_first(past)
         shares = self.clusters.shares(past.embeddings, past.tasks)
-        known = slice(0, self.known)
-        graph = replace(past, values=past.values[known], user_ids=past.user_ids[known])
-        usual = self.weights["item"].mean(1, keepdim=True)
-        new = usual.expand(-1, len(past.llm_ids) - self.fitted_llms, -1)
-        weights = self.weights | {"item": torch.cat([self.weights["item"], new], 1)}
+        fitted = replace(
+            past,
+            user_ids=past.user_ids[: self.known],
+            llm_ids=past.llm_ids[: self.fitted_llms],
+            values=past.values[: self.known, :, : self.fitted_llms],
+            ok=past.ok[:, : self.fitted_llms],
+        )
         with torch.no_grad(), one_thread():
-            users, items = propagate(weights, Signed.of(graph, shares, self.scale))
-            ratings = rate(users, items)
-            alike = self._resemblance(past, ratings, floats(shares))
-            users = torch.cat([users, alike @ users, users.mean(0, keepdim=True)])
-            self.table: Floats = rate(users, items).numpy()
+            users, items = propagate(self.weights, Signed.of(fitted, shares, self.scale))
+            strange = past.values[self.known :, :, : self.fitted_llms]
+            alike = self._resemblance(strange, rate(users, items), floats(shares))
+            everybody = users.mean(0, keepdim=True)
+            users = torch.cat([users, alike @ users])
+        items = torch.cat([items, self._newcomers(past, users, items, floats(shares))], 1)
+        self.table: Floats = rate(torch.cat([users, everybody]), items).numpy()
 
-    def _resemblance(self, past: Past, ratings: Tensor, shares: Tensor) -> Tensor:
+    def _newcomers(self, past: Past, users: Tensor, items: Tensor, shares: Tensor) -> Tensor:
+        """Return [K, m, d] item vectors of new LLMs: the mean LLM's, moved by what users told.
+
+        One step aside for all clusters, since the interactions are few; all else is frozen.
+        """
+        torch = import_torch()
+        usual: Tensor = items.mean(1, keepdim=True)
+        aside: Tensor = torch.zeros(past.ok.shape[1] - self.fitted_llms, items.shape[-1])
+        told = np.asarray(np.isfinite(past.values[..., self.fitted_llms :]).any(axis=-1))
+        rows, queries = (np.flatnonzero(told.any(axis=axis)) for axis in (1, 0))
+        new: Tensor = usual + aside
+        if not len(rows):
+            return new
+        values = np.where(told[..., None], past.values, np.float32(np.nan))[rows]
+        some = replace(past, user_ids=past.user_ids[rows], values=values).of_queries(queries)
+        asked = Asked.of(some, slice(None), self.tasks, None)
+        mine, share = users[rows], shares[queries]
+        aside.requires_grad_()
+
+        def loss() -> Tensor:
+            scores = share @ rate(mine, torch.cat([items, usual + aside], 1))
+            lost: Tensor = ranking_loss(scores, asked) + SHRINK * aside.square().sum()
+            return lost
+
+        descend([aside], loss, steps=NEWCOMER_STEPS, rate=NEWCOMER_RATE)
+        moved: Tensor = usual + aside.detach()
+        return moved
+
+    def _resemblance(self, strange: Floats, ratings: Tensor, shares: Tensor) -> Tensor:
         """Return [new, known] how much new users resemble known ones; rows sum to 1.
 
         By how likely the known user would have made the new one's choices: the softmax of the mean
         log σ(difference of scores) over the new user's preferences.
 
         Args:
-            past: of known users, then new ones.
+            strange: [new, Q, M] what new users told; NaN where they did not.
             ratings: [known, K, M].
             shares: [Q, K].
         """
         torch = import_torch()
-        strange = past.values[self.known :]
-        result = torch.full((len(strange), self.known), 1 / self.known)
+        result: Tensor = torch.full((len(strange), self.known), 1 / self.known)
         rows = np.flatnonzero(np.isfinite(strange).any(axis=(0, 2)))
         if not len(strange) or not len(rows):
             return result
@@ -250,7 +282,8 @@ class Copl:
             scores = shares[rows] @ ratings[block]
             logs = torch.nn.functional.logsigmoid(scores[..., :, None] - scores[..., None, :])
             likely[:, block] = better @ logs.flatten(1).T
-        return torch.softmax(likely / total.clamp(min=1e-9) / RESEMBLANCE, -1)
+        alike: Tensor = torch.softmax(likely / total.clamp(min=1e-9) / RESEMBLANCE, -1)
+        return alike
 
 
 def propagate(weights: dict[str, Tensor], edges: Signed) -> tuple[Tensor, Tensor]:
@@ -278,7 +311,8 @@ def propagate(weights: dict[str, Tensor], edges: Signed) -> tuple[Tensor, Tensor
 
 def rate(users: Tensor, items: Tensor) -> Tensor:
     """Return [U, K, M] the products of users [U, d] with items [K, M, d]."""
-    return (users @ items.flatten(0, 1).T).unflatten(1, items.shape[:2])
+    ratings: Tensor = users @ items.flatten(0, 1).T
+    return ratings.reshape(len(users), *items.shape[:2])
 
 
 def preferences(values: Tensor) -> Tensor:
@@ -298,8 +332,7 @@ def ranking_loss(scores: Tensor, asked: Asked) -> Tensor:
 
 def _adjacency(sums: Floats, shares: Floats) -> Tensor:
     """Return [U, K·M] from likings or dislikings [U, Q, M]."""
-    U, _, M = sums.shape
-    edges = np.matmul(shares.T[None], sums).reshape(U, -1)
+    edges = np.matmul(shares.T[None], sums).reshape(len(sums), -1)
     mine, theirs = (edges.sum(axis=axis, keepdims=True) + NEUTRAL for axis in (1, 0))
     return floats(edges / np.sqrt(mine * theirs))
 

@@ -108,7 +108,7 @@ class Attention(nn.Module):
 
     def _parts(self, states: Tensor) -> Tensor:
         """[..., s, d] to [..., H, s, d / H]."""
-        return states.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return states.reshape(*states.shape[:-1], self.heads, -1).transpose(-2, -3)
 
 
 class Layer(nn.Module):
@@ -248,12 +248,14 @@ class Network(nn.Module):
             logits.append(torch.einsum("unhk,mhk->unmh", key, ask) / key.shape[-1] ** 0.5)
             values.append(self.value(token).unflatten(-1, parts)[:, :, None])
         logits[1], values[1] = logits[1][:, tasks], values[1][:, tasks]
-        weight = torch.softmax(torch.stack(torch.broadcast_tensors(*logits))[..., None], 0)
+        pairs = [x.expand_as(logits[1] + logits[2]) for x in logits]
+        weight = torch.softmax(torch.stack(pairs)[..., None], 0)
         found = weight[0] * values[0] + weight[1] * values[1] + weight[2] * values[2]
         found = found.flatten(-2)
         hidden = torch.relu(self.from_tokens(found) + self.from_llm(nodes.llms))
-        scores: Tensor = self.out(hidden)[..., 0]
-        return scores + (found * self.match(nodes.llms)).sum(-1) / found.shape[-1] ** 0.5
+        product = (found * self.match(nodes.llms)).sum(-1) / found.shape[-1] ** 0.5
+        scores: Tensor = self.out(hidden)[..., 0] + product
+        return scores
 
     def shaken(self, embeddings: Tensor) -> Tensor:
         """Return embeddings, in training with noise: queries are few and must not be memorised."""

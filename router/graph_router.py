@@ -88,16 +88,16 @@ class GraphRouter:
 
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""
-        scores = self.scores(requests.embeddings, requests.task_of_query)
-        return best_candidate(self, scores, requests.candidates)[requests.query_index]
+        scores = self.scores(np.asarray([-1]), requests.embeddings, requests.task_of_query)
+        return best_candidate(self, scores[0], requests.candidates)[requests.query_index]
 
-    def scores(self, embeddings: Floats, tasks: Ints) -> Floats:
-        """Return [n, M] of new queries."""
+    def scores(self, users: Ints, embeddings: Floats, tasks: Ints) -> Floats:
+        """Return [u, n, M], the same for all users."""
         torch = import_torch()
         where = torch.as_tensor(task_places(tasks, self.tasks))
         with torch.no_grad(), one_thread():
             found: Floats = self.network.scores(self.states, where, floats(embeddings)).numpy()
-        return found
+        return np.broadcast_to(found, (len(users), *found.shape))
 
     def _train(self, train: Past, past: Past, decay: float) -> float:
         """Descend on folds of hidden queries; `past` is training and validation."""
@@ -139,7 +139,7 @@ class GraphRouter:
         return best
 
     def _asked(self, past: Past, rows: Ints) -> Asked:
-        """Ask for the mean value over users: a user who tells is above the mean of what was told."""
+        """Ask for the mean over users of values above the mean of what each was told."""
         some = past.of_queries(rows)
         told = np.isfinite(some.values)
         values = np.where(told, some.values, 0)
@@ -170,7 +170,7 @@ class GraphRouter:
     def _settle(self, past: Past) -> None:
         """Compute the states that routing uses, of all that is known."""
         torch = import_torch()
-        self.past, self.llm_ids = past, past.llm_ids
+        self.past, self.user_ids, self.llm_ids = past, past.user_ids, past.llm_ids
         self.order = cheapest_first(past)
         with torch.no_grad(), one_thread():
             self.states: States = self.network(self._graph(past))

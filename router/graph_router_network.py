@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 WIDTH, LAYERS, DROPOUT = 32, 2, 0.3
-# In training: noise on each dimension of an embedding, since queries are few and must not be
-# memorised; and LLMs of which nothing is known beforehand, so that edges alone can tell.
-NOISE, BLANKS = 0.1, 0.2
+# Share of the LLMs, in training, of which nothing is known beforehand: their edges have to tell.
+BLANKS = 0.2
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,10 @@ class Layer(nn.Module):
             self.update("task", tasks, by_task(to_task.sum(1) / degree, graph)),
         )
 
+    def answer(self, queries: Tensor, tasks: Tensor) -> Tensor:
+        """Return new states [n, d] of queries without interactions: their tasks [n, d] speak."""
+        return self.update("query", queries, self.task_to_query(tasks))
+
     def update(self, name: str, old: Tensor, message: Tensor) -> Tensor:
         """Return the new states of a type."""
         new: Tensor = self.norm[name](old + torch.relu(self.own[name](old) + message))
@@ -101,7 +104,7 @@ class Network(nn.Module):
         if self.training:
             facts = facts * (torch.rand(len(facts), 1) >= BLANKS)
         llms = self.facts(facts)
-        queries = self.embedding(self.shaken(graph.embeddings))
+        queries = self.embedding(self.dropout(graph.embeddings))
         tasks = by_task(queries, graph)
         seen = []
         for layer in self.layers:
@@ -111,15 +114,12 @@ class Network(nn.Module):
 
     def scores(self, states: States, tasks: Tensor, embeddings: Tensor) -> Tensor:
         """Return [n, M]: new queries hear from their tasks [n] alone, then meet the LLMs."""
-        query = self.embedding(self.shaken(embeddings))
+        query = self.embedding(self.dropout(embeddings))
         for layer, known in zip(self.layers, states.tasks, strict=True):
-            query = layer.update("query", query, layer.task_to_query(known)[tasks])
+            assert isinstance(layer, Layer)
+            query = layer.answer(query, known[tasks])
         found: Tensor = self.dropout(query) @ self.match(states.llms).T / query.shape[-1] ** 0.5
         return found
-
-    def shaken(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings, in training with noise."""
-        return embeddings + NOISE * torch.randn_like(embeddings) if self.training else embeddings
 
 
 def by_task(messages: Tensor, graph: Graph) -> Tensor:

@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # From a copy: building writes into the source folder, and two test workers may build at once.
     source = folder / "source"
-    for name in ("personaroute_bench", "router", "personas", "prompts"):
+    for name in ("personaroute_bench", "router", "leaderboard", "personas", "prompts"):
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )
@@ -49,11 +49,12 @@ def test_every_file_of_the_checkout_is_in_the_wheel(site: Path) -> None:
     for top, inside in (
         ("personaroute_bench", ""),
         ("router", "router"),
+        ("leaderboard", "leaderboard"),
         ("personas", "personas"),
         ("prompts", "prompts"),
     ):
         for path in sorted((ROOT / top).rglob("*")):
-            if path.suffix in (".py", ".yaml", ".jinja", ".typed"):
+            if path.suffix in (".py", ".yaml", ".jinja", ".typed", ".html", ".css", ".js"):
                 relative = path.relative_to(ROOT / top)
                 assert (site / "personaroute_bench" / inside / relative).is_file(), path
 

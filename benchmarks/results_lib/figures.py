@@ -21,6 +21,7 @@ from personaroute_bench.errors import BenchError
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.controls import CONTROLS, control_choices
 from personaroute_bench.evaluation.metrics import Outcomes, oracle_normalised_reward, score
+from personaroute_bench.evaluation.significance import p_value
 from personaroute_bench.files import atomic_path, sha256_file
 from results_lib.cells import choices_path, finished, key
 from results_lib.plan import BASELINES, FOREST, REFERENCE, Cell, Plan, is_personal, own_protocol
@@ -60,12 +61,6 @@ class Sample:
         """Return mean, low and high; None where there is none."""
         low, high = bootstrap.interval(self.drawn, CONFIDENCE)
         return {"mean": _number(self.mean), "low": _number(low), "high": _number(high)}
-
-    def p_value(self) -> float:
-        """Return the two-sided bootstrap p of being zero; never below 2 / (draws + 1)."""
-        known = self.drawn[np.isfinite(self.drawn)]
-        least = 1 + min(int((known <= 0).sum()), int((known >= 0).sum()))
-        return min(1.0, 2 * least / (len(known) + 1))
 
 
 def write_figures(plan: Plan, work: Path, folder: Path, draws: int = DRAWS) -> None:
@@ -206,24 +201,28 @@ def _row(
     row["routers"] = routers
     row["differences"] = {}
     if REFERENCE in samples:
-        row["differences"] = _differences(samples, list(choices))
+        units = min(outcomes.best.shape)
+        row["differences"] = _differences(samples, list(choices), units)
     return row
 
 
-def _differences(samples: Mapping[str, dict[str, Sample]], names: Sequence[str]) -> dict[str, Any]:
+def _differences(
+    samples: Mapping[str, dict[str, Sample]], names: Sequence[str], units: int
+) -> dict[str, Any]:
     """Return what the reference is above each other router, and the ratios that aims ask for."""
     mine, found = samples[REFERENCE], {}
     for name in names:
         if name != REFERENCE:
             gap = mine["reward"] - samples[name]["reward"]
-            found[name] = gap.figures() | {"p": round(gap.p_value(), 6)}
+            found[name] = gap.figures() | {"p": _number(p_value(gap.drawn, units))}
     if RATIO_TO in found:
         ratio = mine["accuracy"] / samples[RATIO_TO]["accuracy"]
         found[RATIO_TO]["accuracy_ratio"] = ratio.figures()
     if FOREST in found and "best-single" in found:
         base = samples["best-single"]["reward"]
-        share = (mine["reward"] - base) / (samples[FOREST]["reward"] - base)
-        found[FOREST]["gain_share"] = share.figures()
+        gain = samples[FOREST]["reward"] - base
+        if gain.surely_positive:  # a share of what may as well be nothing says nothing
+            found[FOREST]["gain_share"] = ((mine["reward"] - base) / gain).figures()
     return found
 
 
@@ -265,8 +264,10 @@ def _rows_of(work: Path, cell: Cell, router: str, users: Any, queries: Any) -> A
     """Return a cell's choices [seed, U, Q] for some of its users and queries."""
     with np.load(choices_path(work, cell)) as held:
         rows = np.searchsorted(held["users"], users), np.searchsorted(held["queries"], queries)
-        if not np.array_equal(held["users"][rows[0]], users):
-            raise BenchError(f"{cell.name} has no choices of some of the users")
+        for name, place, wanted in zip(("users", "queries"), rows, (users, queries), strict=True):
+            found = held[name][np.minimum(place, len(held[name]) - 1)]
+            if not np.array_equal(found, wanted):
+                raise BenchError(f"{cell.name} has no choices of some of the {name}")
         return held[router][:, rows[0]][:, :, rows[1]]
 
 

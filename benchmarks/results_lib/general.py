@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from personaroute_bench.evaluation.significance import holm
 from results_lib.plan import BESIDE, COST, COUNT_BASED, CURVE, FOREST, JUDGE, NAMED, REFERENCE
 from results_lib.tables import (
     NOTHING,
@@ -14,7 +15,6 @@ from results_lib.tables import (
     aim,
     best,
     grid,
-    holm,
     interval,
     number,
     p_text,

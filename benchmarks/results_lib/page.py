@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from personaroute_bench.errors import UsageError
+from personaroute_bench.evaluation.significance import least_p
 from personaroute_bench.files import atomic_path, read_json
 from results_lib.few_shot import few_shot
 from results_lib.general import curve, everybody, reference
@@ -74,7 +75,8 @@ def _head(made: Mapping[str, Any]) -> list[str]:
         "(docs/evaluation.md); with nine users and 48 queries it is wide, and rightly so. "
         "p-values are two-sided, from "
         "the same draws (least possible "
-        f"{2 / (made['draws'] + 1):.4f}), and adjusted for their number (Holm). *Normalised* is "
+        f"{2 / (made['draws'] + 1):.4f}, with nine users {least_p(9):.4f}), and adjusted for "
+        "their number (Holm). *Normalised* is "
         "the oracle-normalised reward: 0 is chance, 1 the oracle. The best baseline is named "
         "**on test**, after the fact: the strictest comparison, and one that nobody could have "
         "selected. *User-blind* routers answer everybody alike. Named routers have "

@@ -75,17 +75,6 @@ def best(row: Mapping[str, Any], *, personal: bool) -> str | None:
     return max(names, key=lambda name: row["routers"][name]["reward"]["mean"], default=None)
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for their number (Holm 1979), in the same order; None stays."""
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
-        adjusted[i] = highest
-    return adjusted
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """Return ``.312``, ``-.012``, ``1.204``; a dash for None."""
     if value is None:

@@ -17,11 +17,11 @@ import numpy as np
 
 from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.evaluation.bootstrap import interval
-from personaroute_bench.evaluation.significance import holm, p_value, rank_ranges
+from personaroute_bench.evaluation.saved_results import SavedResults, check_pairable
+from personaroute_bench.evaluation.significance import holm, least_p, p_value, rank_ranges
 from personaroute_bench.evaluation.standing import KEPT, unpack
 from personaroute_bench.evaluation.texts import printable
 from personaroute_bench.evaluation.verdict import LEVEL
-from personaroute_bench.files import read_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 
 COMPARISON_SCHEMA = 1
 LOWER_IS_BETTER = ("cost_usd",)
-# What must agree for a comparison to be of routers and of nothing else; see `across`.
-CONDITIONS = (
-    "strategy",
-    "setting",
-    "held_out",
-    "shots",
-    "feedback",
-    "interactions_per_user",
-    "tier",
-    "seeds",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +40,7 @@ class Contender:
     """Its name, with its file's before it where names are not unique."""
     file: str
     name: str
+    protocol: str
     mean: float
     draws: Doubles
     """[B]; empty where the results have none."""
@@ -117,8 +107,8 @@ def compare(
             the controls.
         baseline: label or name of the router that the others are tested against; None: the
             first. It is to be chosen before results are seen, so it is not simply the best.
-        across: also compare runs whose routers learned under other conditions (`CONDITIONS`),
-            or from a folder that has changed since.
+        across: also compare runs whose routers learned under other conditions
+            (`saved_results.CONDITIONS`), or from a folder that has changed since.
 
     Raises:
         UsageError: a file is no such result; results are of different data, or of different
@@ -126,12 +116,12 @@ def compare(
     """
     if metric not in KEPT:
         raise UsageError(f"unknown metric {metric!r}{did_you_mean(metric, KEPT)}")
-    results = [_Result.read(Path(path)) for path in files]
+    results = [SavedResults.read(Path(path)) for path in files]
     if not results:
         raise UsageError("there is nothing to compare; name at least one file of results")
     first, notes = results[0], []
     for other in results[1:]:
-        _check_pairable(first, other)
+        check_pairable(first, other)
         differing = first.differing(other)
         if differing and not across:
             raise UsageError(
@@ -148,89 +138,17 @@ def compare(
         )
     place = _baseline(contenders, baseline)
     contenders.insert(0, contenders.pop(place))
-    return _compared(contenders, metric, first.confidence, notes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    path: Path
-    data: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, path: Path) -> _Result:
-        data = read_json(path)
-        if not isinstance(data, dict) or not isinstance(data.get("routers"), list):
-            raise UsageError(f"{path} holds no results; name a file of bench evaluate --json")
-        if data.get("kind") == "pairs":
-            raise UsageError(
-                f"{path} holds results on recorded pairs of real people, which cannot be compared "
-                "over files yet; name all routers in one bench evaluate"
-            )
-        paired, draws = data.get("paired"), data.get("bootstrap_draws")
-        known = isinstance(paired, dict) and isinstance(paired.get("outcomes_sha256"), str)
-        if not known or not isinstance(draws, int) or isinstance(draws, bool):
-            raise UsageError(
-                f"{path} lacks the draws that a paired comparison needs; run bench evaluate --json "
-                "again, with this version"
-            )
-        return cls(path, data)
-
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        """Routers that are readable entries; what is not is no router."""
-        return [
-            entry
-            for entry in self.data["routers"]
-            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        ]
-
-    @property
-    def confidence(self) -> float:
-        found = self.data.get("confidence")
-        return found if isinstance(found, float) and 0 < found < 1 else 0.95
-
-    def differing(self, other: _Result) -> list[str]:
-        """Return in words what was not the same."""
-        pairs = [(key, self.data.get(key), other.data.get(key)) for key in CONDITIONS]
-        folder = [
-            result.data["data"].get("manifest_sha256")
-            if isinstance(result.data.get("data"), dict)
-            else None
-            for result in (self, other)
-        ]
-        pairs.append(("manifest of the data set", str(folder[0])[:12], str(folder[1])[:12]))
-        return [f"{key} {_word(a)} and {_word(b)}" for key, a, b in pairs if a != b]
-
-
-def _check_pairable(first: _Result, other: _Result) -> None:
-    mine, theirs = first.data["paired"], other.data["paired"]
-    if mine.get("outcomes_sha256") != theirs.get("outcomes_sha256"):
-        told = "; ".join(first.differing(other)) or "the test outcomes themselves"
-        raise UsageError(
-            f"{first.path} and {other.path} are about different test outcomes, and no difference "
-            f"between them would be the routers' ({told}). Evaluate the routers on one data set, "
-            "with the same strategy and setting"
-        )
-    draws = first.data["bootstrap_draws"], other.data["bootstrap_draws"]
-    if draws[0] != draws[1] or mine.get("draws_sha256") != theirs.get("draws_sha256"):
-        how = (
-            f"{draws[0]} and {draws[1]} draws"
-            if draws[0] != draws[1]
-            else "different random streams, probably of two versions of NumPy"
-        )
-        raise UsageError(
-            f"the bootstraps of {first.path} and {other.path} cannot be paired: {how}; evaluate "
-            "again with the same --draws and the same versions"
-        )
+    notes += _other_protocols(contenders)
+    return _compared(contenders, metric, first, notes)
 
 
 def _contenders(
-    results: Sequence[_Result], metric: str, routers: Sequence[str]
+    results: Sequence[SavedResults], metric: str, routers: Sequence[str]
 ) -> tuple[list[Contender], list[str]]:
     """Return the routers to compare, and what to say of those that cannot be."""
-    picked: list[tuple[_Result, dict[str, Any]]] = []
+    picked: list[tuple[SavedResults, dict[str, Any]]] = []
     notes: list[str] = []
-    seen: set[tuple[Any, ...]] = set()
+    seen: dict[tuple[Any, ...], Path] = {}
     for result in results:
         asked = [e for e in result.entries if e.get("asked_for") is True]
         shown = asked or [e for e in result.entries if e.get("uses_test_outcomes") is False]
@@ -244,11 +162,19 @@ def _contenders(
                 )
                 continue
             seeds = entry.get("per_seed")
-            digests = [s.get("choices_sha256") for s in seeds] if isinstance(seeds, list) else []
+            digests = [
+                (s.get("choices_sha256"), s.get("purchases_sha256"))
+                for s in (seeds if isinstance(seeds, list) else [])
+            ]
             key = (entry["name"], entry.get("protocol"), *map(str, digests))
             if key not in seen:  # the same choices in two files are one router
-                seen.add(key)
+                seen[key] = result.path
                 picked.append((result, entry))
+            elif seen[key] != result.path:
+                notes.append(
+                    f"shown once: {printable(entry['name'])} made the same choices in {seen[key]} "
+                    f"and {result.path}"
+                )
     known = sorted({entry["name"] for result in results for entry in result.entries})
     for name in routers:
         if name not in known:
@@ -262,11 +188,25 @@ def _contenders(
             notes.append(f"left out: {metric} of {name} of {result.path} is unknown")
             continue
         label = name if names.count(entry["name"]) == 1 else printable(f"{result.path}:{name}")
-        contenders.append(Contender(label, str(result.path), entry["name"], mean, draws))
+        protocol = printable(str(entry.get("protocol", "batch")))[:20]
+        contenders.append(Contender(label, str(result.path), entry["name"], protocol, mean, draws))
     return contenders, notes
 
 
-def _values(result: _Result, entry: Mapping[str, Any], metric: str) -> tuple[float | None, Doubles]:
+def _other_protocols(contenders: Sequence[Contender]) -> list[str]:
+    """Return a note on who was asked otherwise than the baseline, and so knew more or less."""
+    first, *others = contenders
+    return [
+        f"not like for like, {other.label}: protocol {other.protocol}, that of {first.label} is "
+        f"{first.protocol} (docs/protocols.md)"
+        for other in others
+        if other.protocol != first.protocol
+    ]
+
+
+def _values(
+    result: SavedResults, entry: Mapping[str, Any], metric: str
+) -> tuple[float | None, Doubles]:
     try:
         mean = entry["metrics"][metric]["mean"]
         text = entry["draws"][metric]
@@ -295,14 +235,15 @@ def _baseline(contenders: Sequence[Contender], wanted: str | None) -> int:
 
 
 def _compared(
-    contenders: Sequence[Contender], metric: str, confidence: float, notes: list[str]
+    contenders: Sequence[Contender], metric: str, of: SavedResults, notes: list[str]
 ) -> Comparison:
+    confidence = of.confidence
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     means = np.asarray([contender.mean for contender in contenders])
     draws = np.stack([contender.draws for contender in contenders])
     ranges = rank_ranges(sign * means, sign * draws, confidence)
     gaps = draws[1:] - draws[0]
-    p_values = [p_value(gap) for gap in gaps]
+    p_values = [p_value(gap, of.units) for gap in gaps]
     differences: list[dict[str, Any] | None] = [None]
     for mean, gap, p, p_holm in zip(means[1:], gaps, p_values, holm(p_values), strict=True):
         low, high = interval(gap, confidence)
@@ -335,6 +276,11 @@ def _compared(
             *notes,
             f"{tests} tests on {B} draws: no p (Holm) can fall below 5 %; evaluate with --draws "
             f"{needed} or more",
+        ]
+    if B and tests * least_p(of.units) >= LEVEL:
+        notes = [
+            *notes,
+            f"{tests} tests on {of.units} users or test queries: no p (Holm) can fall below 5 %",
         ]
     return Comparison(
         {
@@ -374,9 +320,3 @@ def _span(gap: Mapping[str, Any]) -> str:
     if gap["low"] is not None:
         text += f" [{gap['low']:+.4g}, {gap['high']:+.4g}]"
     return text
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} held out" if value else "nothing held out"
-    return "none" if value is None else printable(str(value))[:60]

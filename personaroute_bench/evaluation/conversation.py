@@ -118,6 +118,7 @@ class Conversation:
         """
         self.left = self.time_limit = time_limit
         self.memory_limit = memory_limit
+        self._look = 0.0
 
     def say(self, **message: Any) -> None:
         """Send a message; waits while the other side does not read."""
@@ -178,8 +179,10 @@ class Conversation:
             self._received += chunk
             ended = not chunk
         self.left -= time.monotonic() - start
-        if self.memory_limit is not None and self._memory() > self.memory_limit * GIB:
-            self.give_up("memory", f"took more than {self.memory_limit:g} GiB")
+        if self.memory_limit is not None and time.monotonic() >= self._look:
+            self._look = time.monotonic() + POLL_S
+            if self._memory() > self.memory_limit * GIB:
+                self.give_up("memory", f"took more than {self.memory_limit:g} GiB")
         if self.left <= 0 and not ready & {self._answer}:
             self.give_up("timeout", f"not done within {self.time_limit:g} s")
         if ended:

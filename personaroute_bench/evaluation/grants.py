@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import sysconfig
@@ -16,10 +17,14 @@ _SYSTEM = (
     "/etc/localtime", "/etc/timezone", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
     "/etc/alternatives", "/dev/random", "/dev/urandom", "/dev/zero", "/proc/cpuinfo",
     "/proc/meminfo", "/proc/stat", "/proc/driver/nvidia", "/sys/devices/system", "/sys/bus/pci",
+    "/nix/store", "/gnu/store",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/full", "/dev/dri", "/dev/kfd")
+_CODE = (".py", ".so")
 # At most so many files are tried after all is shut.
 _TRIED = 200
+# More entries than a folder of code has.
+_ENTRIES = 10_000
 
 
 def grants(
@@ -64,20 +69,24 @@ def hidden_parts(path: Path) -> list[Path]:
         return [real]
     return [
         child
-        for child in real.iterdir()
+        for child in _children(real)
         if not any(root.is_relative_to(os.path.realpath(child)) for root in roots)
     ]
 
 
 def tried(hidden: Iterable[Path]) -> list[str]:
-    """Return files that must not be readable, to try; of each hidden folder the first ones."""
+    """Return files that must not be readable, to try; of each hidden folder the first ones.
+
+    Code is none of them: a router may stand in the folder of a data set.
+    """
     files: list[str] = []
     for path in hidden:
         if path.is_file():
             files.append(str(path.resolve()))
             continue
         for folder, _, names in os.walk(path):
-            files += [os.path.realpath(Path(folder, name)) for name in sorted(names)]
+            data = (name for name in sorted(names) if not name.endswith(_CODE))
+            files += [os.path.realpath(Path(folder, name)) for name in data]
             if len(files) > _TRIED:
                 break
     return files[:_TRIED]
@@ -91,6 +100,7 @@ def _python() -> list[Path]:
     """Where Python and its packages are installed."""
     roots = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib")}
     roots |= {Path(sysconfig.get_path("platlib")), Path(sys.prefix)}
+    roots |= {Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages")}
     if sys.base_prefix != "/usr":
         roots.add(Path(sys.base_prefix))
     roots.add(Path(os.path.realpath(sys.executable)).parent)
@@ -117,7 +127,7 @@ def _whole(path: Path, shut: Sequence[Path]) -> Iterator[tuple[str, int]]:
         yield str(real), READ
         return
     yield str(real), LIST
-    for child in real.iterdir():
+    for child in _children(real):
         yield from _whole(child, shut)
 
 
@@ -125,10 +135,10 @@ def _code(folder: Path, module: str, shut: Sequence[Path]) -> Iterator[tuple[str
     """Yield what is code in a folder; the folder itself can be listed, as imports need."""
     real = Path(os.path.realpath(folder))
     yield str(real), LIST
-    for child in real.iterdir():
+    for child in _children(real):
         if child.name.startswith("."):
             continue
-        if child.suffix in (".py", ".so"):
+        if child.suffix in _CODE:
             if child.is_file():
                 yield os.path.realpath(child), READ
         elif child.is_dir() and (child.name == module or _holds_code(child)):
@@ -136,8 +146,13 @@ def _code(folder: Path, module: str, shut: Sequence[Path]) -> Iterator[tuple[str
 
 
 def _holds_code(folder: Path) -> bool:
+    return any(child.suffix == ".py" for child in _children(folder))
+
+
+def _children(folder: Path) -> list[Path]:
+    """Return what is in a folder, of a very large one the first entries; [] where that is shut."""
     try:
         with os.scandir(folder) as entries:
-            return any(entry.name.endswith(".py") for entry in entries)
+            return [Path(entry.path) for entry in itertools.islice(entries, _ENTRIES)]
     except OSError:
-        return False
+        return []

@@ -124,8 +124,9 @@ class Isolation:
                 f"settings of router {name!r} cannot be sent to its process: {error}; use plain "
                 "values, or run it in this process"
             ) from error
-        router = RemoteRouter(name, self)
+        router = RemoteRouter(name)
         self._routers.append(router)
+        router.start(self)
         router.make(seed, plain)
         return cast("Router", router)
 
@@ -137,18 +138,31 @@ class RemoteRouter:
     with nothing.
     """
 
-    def __init__(self, name: str, isolation: Isolation) -> None:
+    def __init__(self, name: str) -> None:
         self.transport_s = 0.0
         """Seconds that went into sending values, which are not the router's."""
         self.ended: str | None = None
         """Why the process answers no more."""
         self._folder = Path(tempfile.mkdtemp(prefix="bench-router-"))
         self._name = name
+        self._talk: Conversation
+        self._sent = 0
+        self.isolation: dict[str, Any] = {}
+        """See `isolation_of`."""
+
+    def start(self, isolation: Isolation) -> None:
+        """Start the process, and let it shut itself off.
+
+        Raises:
+            RouterFailed: it ended at once.
+        """
         inside, work = self._folder / "in", self._folder / "work"
         inside.mkdir()
         work.mkdir()
         self._limits, here = isolation.limits, isolation.here
-        allowed = grants(name.partition(":")[0], here, isolation.hidden, (inside, *self._limits.reads))
+        allowed = grants(
+            self._name.partition(":")[0], here, isolation.hidden, (inside, *self._limits.reads)
+        )
         import personaroute_bench
 
         root = str(Path(personaroute_bench.__file__).parent.parent)
@@ -163,7 +177,6 @@ class RemoteRouter:
             here=str(here),
             sys_path=list(dict.fromkeys(path)),
         )
-        self._sent = 0
         self.isolation = self._walls()
 
     def _walls(self) -> dict[str, Any]:
@@ -235,7 +248,8 @@ class RemoteRouter:
 
     def close(self) -> None:
         """End the process and take its folder away."""
-        self._talk.end()
+        if hasattr(self, "_talk"):
+            self._talk.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +77,15 @@ def fork_apart(walls: Walls, told: Callable[[int], None]) -> None:
     uid, gid = os.getuid(), os.getgid()
     try:
         _call("unshare", (0 if uid == 0 else _NEWUSER) | _NEWPID | _NEWNET | _NEWIPC)
-        if uid != 0:
-            # Without a map this user would be nobody and could not even read its own files.
-            Path("/proc/self/setgroups").write_text("deny")
-            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     except (OSError, AttributeError):
         told(os.getpid())
         return
+    if uid != 0:
+        # Without a map this user has no name; its files are its own all the same.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     walls.network, walls.processes = "none", True
     child = os.fork()
     if child:
@@ -132,6 +134,8 @@ def shut(walls: Walls, allowed: Iterable[tuple[str, int]], work: str) -> None:
 
 def _ruleset(walls: Walls, allowed: Iterable[tuple[str, int]]) -> int | None:
     """Return a Landlock ruleset, not yet in force; None where the kernel has none."""
+    if sys.platform != "linux":  # where these numbers call something else
+        return None
     try:
         version = _call("syscall", _CREATE, None, 0, 1)
         handled = (1 << _KINDS.get(version, 16)) - 1

@@ -14,18 +14,29 @@ if TYPE_CHECKING:
 TIED = 1e-9
 
 
-def p_value(draws: Doubles) -> float | None:
+def least_p(units: int) -> float:
+    """Return ``2^(1 − units)``: the two-sided p of the sign test where all units agree."""
+    return 2.0 ** (1 - units)
+
+
+def p_value(draws: Doubles, units: int) -> float | None:
     """Return the two-sided p-value of the hypothesis that a difference is zero.
 
     ``2 · min(1 + #(d ≤ 0), 1 + #(d ≥ 0)) / (1 + B)``, at most 1, over B draws d of the
     difference: it is below 0.05 just where the 95 % percentile interval leaves zero out (but
-    for rounding). It cannot fall below ``2 / (1 + B)``. None without draws.
+    for rounding). It cannot fall below ``2 / (1 + B)``, nor below `least_p`: a few units that
+    happen to agree do so in every draw. None without draws.
+
+    Args:
+        draws: [B] of the difference.
+        units: how many were drawn anew, the fewer of users and queries.
     """
     known = draws[np.isfinite(draws)]
     if not known.size:
         return None
     below, above = int((known <= TIED).sum()), int((known >= -TIED).sum())
-    return min(1.0, 2 * (1 + min(below, above)) / (1 + known.size))
+    p = 2 * (1 + min(below, above)) / (1 + known.size)
+    return min(1.0, max(p, least_p(units)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -53,7 +53,8 @@ def differences(
             continue
         tested = [name for name in names if name != baseline]
         gaps = [drawn[name, "reward"] - drawn[baseline, "reward"] for name in tested]
-        p_values = [p_value(gap) for gap in gaps]
+        units = min(scored[baseline]["reward"].shape)
+        p_values = [p_value(gap, units) for gap in gaps]
         for name, gap, p, p_holm in zip(tested, gaps, p_values, holm(p_values), strict=True):
             low, high = bootstrap.interval(gap, confidence)
             centre = mean(scored[name]["reward"] - scored[baseline]["reward"])

@@ -44,9 +44,9 @@ def verdicts(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 PROTOCOL_NOTES = {
     "cascade": "(cascade) sees the answers that it buys and pays for all of them: its reward and "
-    "USD are after every call",
+    "USD are after every call, its rank is among cascades",
     "online": "(online) is told what its choices were worth, block by block: it learns from the "
-    "test stream, others do not",
+    "test stream, others do not, and its rank is among online routers",
 }
 
 
@@ -125,8 +125,8 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
         f"{f', {per_user} interactions a user' if per_user else ''}, tier {data['tier']}, "
         f"{data['seeds']} seed{'s' if data['seeds'] > 1 else ''}",
         f"personalisation headroom: {'none' if gap is None else f'{100 * gap:.1f} %'} of the "
-        f"way from random to oracle is beyond a user-blind oracle; [{percent} % intervals "
-        "over users and queries]",
+        "way from random to oracle is beyond a user-blind oracle"
+        + (f"; [{percent} % intervals over users and queries]" if data["bootstrap_draws"] else ""),
     ]
     if sizes["users"] < FEW_USERS and data["bootstrap_draws"]:
         lines.append(

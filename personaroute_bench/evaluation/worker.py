@@ -53,11 +53,11 @@ def main() -> None:
 
 def _warm_up() -> None:
     """Import what every router needs, so that its own time begins afterwards."""
-    import pyarrow.dataset
+    import importlib
 
-    import personaroute_bench.evaluation.parcel
-    import personaroute_bench.evaluation.protocols
-    import personaroute_bench.evaluation.registry  # noqa: F401
+    for name in ("parcel", "protocols", "registry"):
+        importlib.import_module(f"personaroute_bench.evaluation.{name}")
+    importlib.import_module("pyarrow")
 
 
 def _hear(pipe: int) -> Any:

@@ -90,6 +90,8 @@ def card_body(about: About, facts: Mapping[str, Any]) -> str:
     coverage = facts["coverage"]
     total = sum(coverage["statuses"].values())
     ok = coverage["statuses"].get("ok", 0)
+    held = facts.get("seal", {}).get("state") == "sealed"
+    splits = "train, validation" if held else "train, validation, test"
     parts = [
         "# Personalised LLM routing data\n",
         "Made with PersonaRoute-Bench, an independent implementation of the system that the paper "
@@ -98,7 +100,7 @@ def card_body(about: About, facts: Mapping[str, Any]) -> str:
         _sizes(about, facts) + "\n",
         "## Load\n",
         "```python\nfrom datasets import load_dataset\n\n"
-        f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # train, validation, test\n'
+        f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # {splits}\n'
         'load_dataset("DIR", "responses")  # also: tasks, queries, llms, users\n```\n',
         "## Evaluate a router on it\n",
         "```\nbench evaluate DIR --router mymodule:Router\n```\n",

@@ -252,7 +252,9 @@ def sealed_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
             reduced["judge"] = {"kind": kind, "lines": [f"judge of {name}: {line}"]}
         strategies[name] = reduced
     hidden: dict[str, Any] = _without_seeds(dict(manifest))
-    return {**hidden, "strategies": strategies}
+    # What was spent, less what the published responses cost, is what those of the test cost.
+    spend = {**manifest.get("spend", {}), "usd": None}
+    return {**hidden, "strategies": strategies, "spend": spend}
 
 
 def ids_of_test(path: Path) -> list[str]:

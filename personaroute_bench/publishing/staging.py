@@ -122,11 +122,11 @@ def stage(
         seal = open_seal(folder, files, manifest, keep=not trial)
     manifest = _public_manifest(manifest, files, changed)
     header, body = _local_card(folder, files)
+    if seal is not None:
+        manifest["seal"] = {"state": how, "file": SEAL, "sealed_at": seal["sealed_at"]}
     if how == "sealed":
         manifest["coverage"] = _coverage(files)
         body = card_body(_about(files, manifest, tasks), manifest)
-    if seal is not None:
-        manifest["seal"] = {"state": how, "file": SEAL, "sealed_at": seal["sealed_at"]}
     if refused:
         manifest["without_text"] = refused
     header["license"] = hub_licences(task["licence"] for task in tasks)
@@ -180,12 +180,13 @@ def _check_state(folder: Path, manifest: Mapping[str, Any], how: How) -> None:
             f"{folder} is itself a published copy of a sealed data set; publish from the folder "
             "that it was sealed from"
         )
-    if how == "sealed" and not ({"strategies", "coverage", "prices"} <= set(manifest)):
+    # An imported one follows from files that others have, and has no seed.
+    drawn = "seed" in manifest.get("configuration", {}) and "coverage" in manifest
+    if how == "sealed" and not (drawn and manifest.get("strategies")):
         raise UsageError(
-            f"--seal needs a data set of bench generate, with rewards; {folder} is not"
+            f"--seal needs a data set of bench generate, with rewards; {folder} is not: publish it "
+            "without --seal"
         )
-    if how == "sealed" and not manifest["strategies"]:
-        raise UsageError(f"--seal needs a data set with rewards, and {folder} holds pairs")
     if how == "whole" and (folder / SALT).is_file():
         raise UsageError(
             f"{folder} is sealed; give --seal to publish its sealed form again, or --open to "

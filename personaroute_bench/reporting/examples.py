@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from personaroute_bench.reporting.results import Row
 
 QUERY_CHARS = 420
-PERSONA_CHARS = 360
+PERSONA_CHARS = 700
 WEIGHTS = {
     "multi_cost_efficiency": (("performance_weight", "performance"), ("cost_weight", "cost")),
     "mixed": (
@@ -187,7 +187,7 @@ def shorten(text: str, most: int) -> str:
         return line
     cut = line[: most - 2]
     space = cut.rfind(" ")
-    return (cut[:space] if space > most // 2 else cut) + " …"
+    return (cut[:space] if space >= most // 2 else cut) + " …"
 
 
 def _known(value: Any) -> float | None:

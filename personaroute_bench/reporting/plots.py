@@ -163,7 +163,7 @@ def _number(axes: Axes, marks: Sequence[Mark]) -> None:
         spots.setdefault((round(at[0] / 3), round(at[1] / 3)), []).append(mark)
     taken: list[tuple[float, float, float, float]] = []
     points = 72 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    inside = axes.get_window_extent().extents * points
+    inside = np.asarray(axes.get_window_extent().extents) * points
     for found in spots.values():
         label = ", ".join(str(mark.number) for mark in found[:6])
         label += ", …" if len(found) > 6 else ""

@@ -133,9 +133,9 @@ def _join(
             f"{data} is not the data set of {names}: it has other test outcomes; give the folder "
             "that was evaluated, as it was then"
         )
-    if folders and not any(joined.choices for joined in found.values()):
-        first = next(iter(found.values()))
-        name, why = next(iter(first.missing.items()), ("–", "no router has results"))
+    missing = [pair for joined in found.values() for pair in joined.missing.items()]
+    if folders and missing and not any(joined.choices for joined in found.values()):
+        name, why = missing[0]
         raise UsageError(
             f"--choices {', '.join(map(str, folders))} has no choices of these results (router "
             f"{name!r}: {why}); give the folder that was written by the same bench evaluate"

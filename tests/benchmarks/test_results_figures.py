@@ -11,7 +11,7 @@ import pytest
 from results_lib import cells as running
 from results_lib import forest
 from results_lib.cells import choices_path, finished, fitted_once, run_cell
-from results_lib.figures import write_figures
+from results_lib.figures import Sample, _differences, _rows_of, write_figures
 from results_lib.plan import BASELINES, COST, FOREST, REFERENCE, Cell, DataSet, Plan
 from small_benchmark import save, small_benchmark
 
@@ -108,6 +108,35 @@ def test_retention_is_that_of_evaluate(work: Path) -> None:
         wanted = found[REFERENCE]["metrics"]["normalised_retention"]["mean"]
         assert wanted is not None
         assert row["routers"][REFERENCE]["retention"]["mean"] == pytest.approx(wanted, rel=1e-4)
+
+
+def sample(*drawn: float) -> Sample:
+    return Sample(float(np.mean(drawn)), np.asarray(drawn))
+
+
+def test_a_share_of_a_gain_is_told_where_there_surely_is_one() -> None:
+    base = {"reward": sample(*[0.1] * 100)}
+    mine = {"reward": sample(*[0.28] * 100)}
+    sure = {"reward": sample(*[0.3] * 100)}
+    unsure = {"reward": sample(*[0.0] * 10, *[0.3] * 90)}
+    for told, share in ((sure, 0.9), (unsure, None)):
+        samples = {REFERENCE: mine, FOREST: told, "best-single": base}
+        found = _differences(samples, list(samples), 9)
+        gain = found[FOREST].get("gain_share", {"mean": None})["mean"]
+        assert gain == (None if share is None else pytest.approx(share))
+        assert found["best-single"]["p"] == pytest.approx(2 / 101, rel=1e-4)
+    assert _differences(samples, list(samples), 3)["best-single"]["p"] == 0.25
+
+
+def test_choices_of_other_queries_are_refused(work: Path) -> None:
+    one = cell("knn")
+    run_cell(one, work)
+    with np.load(choices_path(work, one)) as held:
+        users, queries = held["users"], held["queries"]
+    assert _rows_of(work, one, "knn", users[1:], queries[:3]).shape[1:] == (len(users) - 1, 3)
+    for wrong in ((users, queries + 1), (users + 1, queries)):
+        with pytest.raises(BenchError, match="no choices of some of the"):
+            _rows_of(work, one, "knn", *wrong)
 
 
 def test_one_fit_serves_all_shots(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from results_lib.page import write_page
 from results_lib.plan import COST, COUNT_BASED, JUDGE, REFERENCE
 from results_lib.plot import panels
-from results_lib.tables import Case, aim, best, holm, interval, number, per_cent, table
+from results_lib.tables import Case, aim, best, interval, number, per_cent, table
 
 from personaroute_bench.errors import UsageError
 
@@ -158,19 +156,6 @@ def test_speed_is_judged_by_its_file(tmp_path: Path) -> None:
 def test_without_figures_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"python benchmarks/results\.py"):
         write_page(tmp_path, tmp_path / "results.md")
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, 0.06, 0.06]
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-
-
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    pairs = sorted(zip(p_values, adjusted, strict=True))
-    assert all(a is not None and p <= a <= 1 for p, a in pairs)
-    assert [a for _, a in pairs] == sorted(a for _, a in pairs if a is not None)
 
 
 def test_numbers() -> None:

@@ -104,6 +104,35 @@ def test_the_same_choices_twice_are_one_router(made: Made) -> None:
         compare([file, file])
 
 
+def test_cascades_that_bought_otherwise_are_two_routers(made: Made) -> None:
+    data = small_benchmark()
+    files = [made(name, "frugal-gpt", "random", data=data) for name in ("a", "b")]
+    entries = json.loads(files[1].read_text())["routers"]
+    for entry in entries:
+        for seed in entry["per_seed"]:
+            if "purchases_sha256" in seed:
+                seed["purchases_sha256"] = "0" * 64
+    change(files[1], routers=entries)
+    comparison = compare(files)
+    labels = [row["label"] for row in comparison.data["routers"]]
+    assert sorted(labels) == sorted(["random", *(f"{file}:frugal-gpt" for file in files)])
+    once, *rest = comparison.data["notes"]
+    assert once == f"shown once: random made the same choices in {files[0]} and {files[1]}"
+    assert "protocol" in rest[0]
+
+
+def test_few_users_or_queries_claim_nothing(made: Made) -> None:
+    lonely = made("a", "best-per-user", "random", data=small_benchmark(users=1))
+    comparison = compare([lonely])
+    (row,) = (row for row in comparison.data["routers"] if row["difference"])
+    assert row["difference"]["p_value"] == 1.0
+    assert row["judgement"] == "not told apart"
+    assert "1 users or test queries" in comparison.data["notes"][-1]
+    for sizes in ({"users": 10**400, "test": 10**400}, {"users": "many"}, 3):
+        found = compare([change(lonely, sizes=sizes)]).data["routers"][1]["difference"]
+        assert found["p_value"] == (1.0 if sizes in (3, {"users": "many"}) else 2 / 201)
+
+
 @pytest.mark.parametrize("what", ["outcomes", "users", "draws", "settings"])
 def test_what_cannot_be_paired_is_refused(made: Made, what: str) -> None:
     data = small_benchmark()

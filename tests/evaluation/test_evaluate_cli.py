@@ -118,6 +118,7 @@ def test_help_names_every_flag_of_the_issue() -> None:
         "--strategy", "--router", "--predictions", "--setting", "--shots", "--held-out",
         "--retention", "--feedback", "--tier",
         "--interactions-per-user", "--seeds", "--choices", "--json", "--draws", "--quiet",
+        "--time-limit", "--memory-limit", "--router-reads", "--in-process",
     ):  # fmt: skip
         assert flag in shown
 

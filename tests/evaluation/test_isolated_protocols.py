@@ -98,7 +98,7 @@ def same(name: str, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         evaluate(DEFAULT_DIRECTORY, [name], bootstrap_draws=0, limits=limits, **options)[name]
         for limits in (Limits(), HERE)
     )
-    assert one["isolation"]["state"] != two["isolation"] or one["status"] == "ok"
+    assert one["isolation"]["reason"] != "ran in this process"
     assert two["isolation"]["reason"] == "ran in this process"
     assert [e["choices_sha256"] for e in one["per_seed"]] == [
         e["choices_sha256"] for e in two["per_seed"]
@@ -153,7 +153,8 @@ def test_pairs(here: Path) -> None:
     gone = apart["alike:PairsGone"]
     assert gone["status"].startswith("crashed: ended with exit code 1; ")
     assert gone["invalid"] > 0
-    assert apart["elo"]["isolation"]["state"] == "bundled" if "elo" in apart.data else True
+    others = [entry["isolation"]["state"] for entry in apart.routers if not entry["asked_for"]]
+    assert set(others) == {"bundled"}
 
 
 @pytest.mark.usefixtures("here")
@@ -171,9 +172,7 @@ def test_classes_and_settings() -> None:
         "oracle": None, "user-blind-oracle": None,
     }  # fmt: skip
     with pytest.raises(UsageError, match="cannot be sent to its process"):
-        evaluate(
-            DEFAULT_DIRECTORY, ["alike:Batch"], settings={"alike:Batch": {"seed": object()}}
-        )
+        evaluate(DEFAULT_DIRECTORY, ["alike:Batch"], settings={"alike:Batch": {"seed": object()}})
 
 
 def test_messages_of_the_constructor_come_through(here: Path) -> None:

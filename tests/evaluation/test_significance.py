@@ -11,18 +11,26 @@ from personaroute_bench.evaluation.significance import holm, p_value, rank_range
 
 
 def test_p_value_by_hand() -> None:
-    assert p_value(np.asarray([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
-    assert p_value(-np.asarray([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
-    assert p_value(np.ones(999)) == pytest.approx(2 / 1000)
-    assert p_value(np.zeros(999)) == 1.0
-    assert p_value(np.zeros(0)) is None
-    assert p_value(np.asarray([np.nan, 1.0])) == pytest.approx(2 / 2)
+    assert p_value(np.asarray([1.0] * 97 + [-1.0] * 2), 30) == pytest.approx(2 * 3 / 100)
+    assert p_value(-np.asarray([1.0] * 97 + [-1.0] * 2), 30) == pytest.approx(2 * 3 / 100)
+    assert p_value(np.ones(999), 30) == pytest.approx(2 / 1000)
+    assert p_value(np.zeros(999), 30) == 1.0
+    assert p_value(np.zeros(0), 30) is None
+    assert p_value(np.asarray([np.nan, 1.0]), 30) == pytest.approx(2 / 2)
+
+
+def test_few_units_that_agree_say_no_more_than_their_signs() -> None:
+    agreed = np.ones(9999)
+    assert p_value(agreed, 1) == 1.0
+    assert p_value(agreed, 5) == 2 / 2**5
+    assert p_value(agreed, 9) == 2 / 2**9
+    assert p_value(agreed, 5000) == pytest.approx(2 / 10_000)
 
 
 @given(st.integers(0, 500), st.floats(-3, 3))
 def test_p_value_and_interval_say_the_same(seed: int, shift: float) -> None:
     draws = np.random.default_rng(seed).normal(shift, 1, 999)
-    p = p_value(draws)
+    p = p_value(draws, 30)
     low, high = interval(draws, 0.95)
     assert p is not None and low is not None and high is not None
     if abs(p - 0.05) > 0.005:

@@ -211,3 +211,18 @@ def test_times_without_rewards_are_no_outcomes(folder: Path) -> None:
     pq.write_table(pa.table({"user_id": ["user-0"], "time": [0]}), part)
     assert not data.asked(Track(STRATEGY)).has_outcomes()
     assert data.sealed(data.asked(Track(STRATEGY)))
+
+
+def test_another_name_after_the_opening_does_not_hide_how_many_were_committed(
+    folder: Path, enter: Enter, edit: Callable[..., None], row_of: RowOf, tmp_path: Path
+) -> None:
+    file = tmp_path / "commitments.jsonl"
+    for router in ("random", "largest", "cheapest"):
+        lucky = enter("mine", router)
+        commit(file, lucky, "2026-01-01")
+    edit(lucky, name="other")
+    found = build(
+        [lucky], [folder], tmp_path / "site", commitments=file, opened="2026-02-01", draws=0
+    )
+    row = row_of(found, "other")
+    assert (row["standing"], row["commitments"]) == ("ranked", 3)

@@ -195,3 +195,21 @@ def test_a_small_file_that_unpacks_to_much_is_not_unpacked(
     assert path.stat().st_size < 100_000
     with pytest.raises(UsageError, match="bytes in one column"):
         read_choices(path, asked)
+
+
+def test_one_long_text_named_in_every_row_is_held_once(asked: Asked, tmp_path: Path) -> None:
+    """A few kilobytes could otherwise unpack to rows times the longest text."""
+    path, long, count = tmp_path / "c.parquet", 4 << 20, len(rows(asked))
+    table = pa.Table.from_pylist(rows(asked))
+    users = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * long])
+    table = table.set_column(0, "user_id", users)
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(UsageError, match="row 1: user_id 'xxx"):
+            read_choices(path, asked)
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < count * long / 2

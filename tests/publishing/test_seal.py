@@ -78,6 +78,11 @@ def test_what_is_sealed_is_nowhere_in_what_is_published(folder: Path, hub: FakeH
         assert levels == {"oracle_share", "fixed_policy_share"}
         assert not any(result["headroom"]["win_shares"].values())
         assert result.get("judge", {"kind": 0, "lines": 0}).keys() == {"kind", "lines"}
+    assert whole.manifest["spend"]["usd"] is not None and held.manifest["spend"]["usd"] is None
+    card = hub.files(ID)["README.md"].decode()
+    assert "# train, validation\n" in card and "validation, test\n" not in card
+    with pytest.raises(UsageError, match="is sealed: its test outcomes are withheld"):
+        held.interactions("drift", "test")
     statuses = held.manifest["coverage"]["statuses"]
     assert sum(statuses.values()) == read_table(held.directory, "responses").num_rows
 

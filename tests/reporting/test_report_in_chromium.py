@@ -20,13 +20,23 @@ def browser() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def address(
+    _runs: Callable[..., Path], _data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A page with everything in it."""
+    results = [
+        _runs("general"),
+        *(_runs(f"shots-{k}", setting="new-user", shots=k) for k in (5, 0)),
+    ]
+    choices = results[0].with_name("general-choices")
+    out = tmp_path_factory.mktemp("page")
+    return report(results, out, data=_data, choices=[choices]).page.as_uri()
+
+
 @pytest.fixture
-def show(
-    browser: Any, run: Callable[..., Path], data: Path, choices: Path, result: Path, tmp_path: Path
-) -> Iterator[Callable[..., Any]]:
-    """Open a page with everything in it; nothing may be loaded, and no error happen."""
-    few, none = (run(f"shots-{k}", setting="new-user", shots=k) for k in (5, 0))
-    written = report([result, few, none], tmp_path / "out", data=data, choices=[choices])
+def show(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the page; nothing may be loaded, and no error happen."""
     contexts, problems = [], []
 
     def show(**options: Any) -> Any:
@@ -36,7 +46,7 @@ def show(
         page.on("pageerror", lambda error: problems.append(f"error {error}"))
         page.on("console", lambda line: problems.append(f"console {line.text}"))
         page.on("request", lambda request: problems.append(f"request {request.url}"))
-        page.goto(written.page.as_uri())
+        page.goto(address)
         problems.remove(f"request {page.url}")
         return page
 
