@@ -77,9 +77,10 @@ def read_choices(path: Path, asked: Asked) -> list[Ints]:
 
     raw = read_plain_file(path, LARGEST_FILE)
     try:
+        with pq.ParquetFile(io.BytesIO(raw)) as file:
+            _check_header(path, file, asked)
         # Texts stay in their dictionaries: a long one that is named in every row is held once.
         with pq.ParquetFile(io.BytesIO(raw), read_dictionary=list(COLUMNS[:3])) as file:
-            _check_header(path, file, asked)
             return _read_rows(path, file, asked)
     except (pa.ArrowException, MemoryError, OSError, UnicodeError, OverflowError) as error:
         reason = printable(str(error) or type(error).__name__)[:200]
@@ -106,7 +107,7 @@ def _check_header(path: Path, file: Any, asked: Asked) -> None:
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if not (pa.types.is_integer(kind) if field.name == "seed" else text):
             wanted = "whole numbers" if field.name == "seed" else "text"
-            shown = printable(str(field.type)[:60])
+            shown = printable(str(kind)[:60])
             raise UsageError(f"{path}, column {field.name!r} is {shown}; it must hold {wanted}")
     (U, Q), S = asked.shape, asked.track.seeds
     if file.metadata.num_rows != U * Q * S:

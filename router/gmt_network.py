@@ -108,7 +108,8 @@ class Attention(nn.Module):
 
     def _parts(self, states: Tensor) -> Tensor:
         """[..., s, d] to [..., H, s, d / H]."""
-        return states.reshape(*states.shape[:-1], self.heads, -1).transpose(-2, -3)
+        parts = states.reshape(*states.shape[:-1], self.heads, states.shape[-1] // self.heads)
+        return parts.transpose(-2, -3)
 
 
 class Layer(nn.Module):
@@ -199,8 +200,6 @@ class Network(nn.Module):
         self.match = nn.Linear(d, d, bias=False)
         self.dropout = nn.Dropout(shape.dropout)
         self.noise, self.blanks = shape.noise, shape.blanks
-        # Embeddings have hundreds of dimensions and queries are few: they start as a whisper.
-        nn.init.normal_(self.embedding.weight, std=0.02)
 
     def forward(self, graph: Graph, liking: Tensor, seen: Tensor) -> Nodes:
         """Return the states of all nodes.

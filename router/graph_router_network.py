@@ -95,8 +95,6 @@ class Network(nn.Module):
         self.layers = nn.ModuleList([Layer(contents + 2) for _ in range(LAYERS)])
         self.match = nn.Linear(d, d, bias=False)
         self.dropout = nn.Dropout(DROPOUT)
-        # Embeddings have hundreds of dimensions and queries are few: they start as a whisper.
-        nn.init.normal_(self.embedding.weight, std=0.02)
 
     def forward(self, graph: Graph) -> States:
         """Pass messages along all visible edges."""

@@ -81,7 +81,9 @@ def _head(made: Mapping[str, Any]) -> list[str]:
         "**on test**, after the fact: the strictest comparison, and one that nobody could have "
         "selected. *User-blind* routers answer everybody alike. Named routers have "
         f"{made['seeds']} seeds, the others up to 3, averaged before anything else; where nothing "
-        "is drawn, a router without use for a seed has one run.",
+        "is drawn, a router without use for a seed has one run. An aim for a share (retention, "
+        "the forest's gain, accuracy) goes by the share itself; its interval, where it is wide, "
+        "says how little that settles.",
         "",
     ]
     if skipped:

@@ -88,13 +88,18 @@ def cost_weights(
     0 where rewards have no cost in them (llm_judge): there only USD are summed.
 
     Raises:
-        UsageError: the data set does not say.
+        UsageError: the data set does not say, or is sealed.
     """
     shape = (len(users), len(queries))
     if strategy == "llm_judge":
         return np.zeros(shape)
     column = _WEIGHTS.get(strategy, "")
     known = column in benchmark.users.column_names
+    if not known and benchmark.sealed:
+        raise UsageError(
+            f"{benchmark.directory} is sealed: users' weights are withheld until its author opens "
+            "it, and a cascade pays its calls by them; leave cascades out"
+        )
     if not known or benchmark.users[column].null_count or (strategy == "drift" and clock is None):
         raise UsageError(
             f"a cascade pays its calls by each user's cost weight, and the data set does not say "

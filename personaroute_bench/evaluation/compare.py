@@ -148,7 +148,7 @@ def _contenders(
     """Return the routers to compare, and what to say of those that cannot be."""
     picked: list[tuple[SavedResults, dict[str, Any]]] = []
     notes: list[str] = []
-    seen: dict[tuple[Any, ...], Path] = {}
+    seen: dict[tuple[str, ...], Path] = {}
     for result in results:
         asked = [e for e in result.entries if e.get("asked_for") is True]
         shown = asked or [e for e in result.entries if e.get("uses_test_outcomes") is False]
@@ -165,8 +165,9 @@ def _contenders(
             digests = [
                 (s.get("choices_sha256"), s.get("purchases_sha256"))
                 for s in (seeds if isinstance(seeds, list) else [])
+                if isinstance(s, dict)
             ]
-            key = (entry["name"], entry.get("protocol"), *map(str, digests))
+            key = tuple(map(str, (entry["name"], entry.get("protocol"), *digests)))
             if key not in seen:  # the same choices in two files are one router
                 seen[key] = result.path
                 picked.append((result, entry))
@@ -213,9 +214,9 @@ def _values(
         draws = unpack(text, result.data["bootstrap_draws"])
         if mean is None:
             return None, draws
-        if not (isinstance(mean, int | float) and math.isfinite(mean)):
+        if isinstance(mean, bool) or not (isinstance(mean, int | float) and math.isfinite(mean)):
             raise UsageError(f"the mean is {mean!r}")
-    except (KeyError, TypeError, AttributeError, UsageError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, UsageError) as error:
         raise UsageError(
             f"{result.path}: {metric} of {printable(entry['name'])} cannot be read "
             f"({printable(str(error))[:100]}); run bench evaluate --json again"

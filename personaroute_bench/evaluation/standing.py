@@ -126,7 +126,7 @@ def unpack(text: Any, draws: int) -> Doubles:
     """Return the draws [B] that `pack` wrote.
 
     Raises:
-        UsageError: the text is no such thing, or holds another number of draws.
+        UsageError: the text is no such thing, or holds another number of draws, or infinity.
     """
     try:
         raw = base64.b64decode(text, validate=True)
@@ -134,4 +134,7 @@ def unpack(text: Any, draws: int) -> Doubles:
         raise UsageError("draws are not base64 text") from error
     if len(raw) != 8 * draws:
         raise UsageError(f"{len(raw)} bytes of draws instead of 8 for each of {draws}")
-    return np.frombuffer(raw, dtype="<f8")
+    found = np.frombuffer(raw, dtype="<f8")
+    if np.isinf(found).any():
+        raise UsageError("a draw is infinite")
+    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from personaroute_bench.evaluation.significance import least_p
+
 # Errors of the first kind that are put up with.
 LEVEL = 0.05
 
@@ -13,8 +15,8 @@ def verdict(entry: Mapping[str, Any]) -> str | None:
     """Return the sentence about an entry of the results; None for one without metrics.
 
     It personalises if users lose when they are taken for others: the permutation test over
-    users rejects at 5 %, and the interval over users and queries lies above zero. Whom it beats
-    goes by Holm-corrected p-values.
+    users rejects at 5 %, and the interval over users and queries lies above zero, with queries
+    enough for it to mean something. Whom it beats goes by Holm-corrected p-values.
     """
     if not entry["metrics"]:
         return None
@@ -45,9 +47,10 @@ def _personal(entry: Mapping[str, Any]) -> str:
     if part is None:
         return "unknown, no choice earns more than a random one"
     p, low = gain["p_value"], gain["low"]
+    queries = entry["metrics"]["queries_told_apart"]["n"]
     if p >= LEVEL:
         word = "not shown" if gain["mean"] >= 0 else "no"
-    elif low is None or low > 0:
+    elif low is not None and low > 0 and least_p(queries) < LEVEL:
         word = "yes"
     else:
         word = "on these queries, perhaps not on others"

@@ -75,6 +75,8 @@ def _samples(
             "status": "error" if score is None else "ok",
             "error_type": "missing_score" if score is None else None,
         }
+    if not filters:
+        raise UsageError(f"{file} has no lines; give a whole sample log, or take the file away")
     if not found:
         raise UsageError(
             f"{file} has no --filter {filter_!r}{did_you_mean(str(filter_), list(filters))}"

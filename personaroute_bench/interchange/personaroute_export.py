@@ -19,6 +19,7 @@ import numpy as np
 from personaroute_bench.errors import UsageError
 from personaroute_bench.files import disk_error, write_json
 from personaroute_bench.interchange.embedding_text import print_embedding
+from personaroute_bench.interchange.response_file import check_new_folder
 from personaroute_bench.schemas import SPLITS
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def export_personaroute(
             f"strategy {strategy!r} has no place in the published layout; export one of "
             f"{', '.join(COLUMNS)}"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} exists and is not an empty folder; give a new one")
+    check_new_folder(out)
     cells = Cells.of(benchmark)
     aside = out.with_name(f".{out.name}.tmp")
     try:

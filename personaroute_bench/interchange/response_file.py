@@ -100,8 +100,7 @@ def write_responses(source: Source, out: str | Path) -> Converted:
         BenchError: no space, no permission.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} exists and is not an empty folder; give a new one")
+    check_new_folder(out)
     aside = out.with_name(f".{out.name}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -123,6 +122,14 @@ def write_responses(source: Source, out: str | Path) -> Converted:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return done
+
+
+def check_new_folder(out: Path) -> None:
+    """Raise UsageError unless `out` can be put in place whole: new or empty, and with a name."""
+    if not out.name:
+        raise UsageError(f"--out {out} is where you are; name a new folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists and is not an empty folder; give a new one")
 
 
 def in_blocks(path: Path, rows: Iterable[Mapping[str, Any]], first: int = 1) -> Iterator[Origin]:

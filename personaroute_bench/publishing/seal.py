@@ -197,6 +197,8 @@ def check_opening(folder: Path) -> list[str]:
     Raises:
         UsageError: no seal, a damaged one, or one that is not opened.
     """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; name a data set's, or ORG/NAME on the Hub")
     if not (folder / SEAL).is_file():
         raise UsageError(f"{folder} was not published under a seal (it has no {SEAL})")
     seal = read_seal(folder / SEAL)

@@ -340,6 +340,10 @@ def test_what_cannot_be_billed_is_said_before_anything_is_fitted() -> None:
     object.__setattr__(data, "users", data.users.drop_columns(["cost_weight"]))
     with pytest.raises(UsageError, match=r"cost weight.*users\.cost_weight"):
         evaluate(data, [Unfitted], bootstrap_draws=0)
+    sealed = data.manifest | {"seal": {"state": "sealed"}}
+    object.__setattr__(data, "manifest", sealed)
+    with pytest.raises(UsageError, match="is sealed"):
+        evaluate(data, [Unfitted], bootstrap_draws=0)
 
 
 @pytest.mark.parametrize(

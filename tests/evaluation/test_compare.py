@@ -17,6 +17,7 @@ from small_benchmark import STRATEGY, small_benchmark, with_interactions
 from personaroute_bench.errors import UsageError
 from personaroute_bench.evaluation.compare import compare
 from personaroute_bench.evaluation.runner import evaluate
+from personaroute_bench.evaluation.standing import pack
 
 Made = Callable[..., Path]
 
@@ -205,7 +206,18 @@ def test_files_that_are_no_results(tmp_path: Path, text: str, message: str) -> N
         compare([tmp_path / "x.json"])
 
 
-@pytest.mark.parametrize("broken", [{"draws": {}}, {"draws": 3}, {"draws": {"reward": "AAAA"}}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"draws": {}},
+        {"draws": 3},
+        {"draws": {"reward": "AAAA"}},
+        {"draws": {"reward": pack(np.full(200, np.inf))}},
+        {"metrics": {"reward": {"mean": True}}},
+        {"metrics": {"reward": {"mean": 10**400}}},
+        {"draws": {}, "per_seed": [1, {"choices_sha256": []}], "protocol": {"a": []}},
+    ],
+)
 def test_entries_that_cannot_be_read_are_named(made: Made, broken: Any) -> None:
     file = made("a", "best-per-user", "random")
     entries = json.loads(file.read_text())["routers"]

@@ -142,10 +142,14 @@ def test_the_verdicts(results: Any) -> None:
     assert personal.endswith("p = 0.001; better than best-single")
 
 
-def entry_of(**changes: Any) -> dict[str, Any]:
+def entry_of(queries: int = 6, **changes: Any) -> dict[str, Any]:
     gain = {"mean": 0.1, "low": 0.05, "p_value": 0.001}
     return {
-        "metrics": {"user_sensitivity": {"mean": 0.5}, "shuffled_gain": gain | changes},
+        "metrics": {
+            "user_sensitivity": {"mean": 0.5},
+            "shuffled_gain": gain | changes,
+            "queries_told_apart": {"n": queries},
+        },
         "personalisation": {"shuffled_share": {"mean": 0.1234, "low": 0.10, "high": 0.14}},
         "differences": [],
     }
@@ -156,8 +160,9 @@ def test_a_verdict_claims_no_more_than_both_tests_do() -> None:
     assert verdict(entry_of()) == f"personalises: yes, {cost}0.001"
     assert verdict(entry_of(p_value=0.2)) == f"personalises: not shown, {cost}0.200"
     assert verdict(entry_of(mean=-0.1, p_value=0.9)) == f"personalises: no, {cost}0.900"
-    unsure = verdict(entry_of(low=-0.01))
-    assert unsure == f"personalises: on these queries, perhaps not on others, {cost}0.001"
+    for entry in (entry_of(low=-0.01), entry_of(low=None), entry_of(queries=5)):
+        unsure = f"personalises: on these queries, perhaps not on others, {cost}0.001"
+        assert verdict(entry) == unsure
     alone = entry_of()
     alone["metrics"]["user_sensitivity"]["mean"] = None
     assert "one user" in str(verdict(alone))

@@ -429,3 +429,11 @@ def test_text_that_pretends_to_be_python_stays_text(tmp_path: Path) -> None:
     frame.to_parquet(path)
     rows = made(open_routerbench(path), tmp_path)
     assert {row["query"] for row in rows} == {"[__import__('os')]", "[" * 500}
+
+
+def test_the_folder_one_stands_in_is_no_new_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is where you are; name a new folder"):
+        write_responses(Source("any", iter(())), Path())

@@ -46,7 +46,7 @@ def test_attention_is_attention_edge_by_edge() -> None:
                 if there[t, s]:
                     logit = query[t, part] @ key[s, part] / 3**0.5
                     logit = logit + attention.edge[h, 0, 0] * liking[t, s]
-                    weights.append(float(logit.exp()))
+                    weights.append(float(logit.exp().detach()))
                     messages.append(value[s, part] + liking[t, s] * liked[s, part])
             expected = sum(w * m for w, m in zip(weights, messages, strict=True)) / sum(weights)
             torch.testing.assert_close(got[t, part], expected, rtol=1e-4, atol=1e-5)

@@ -58,6 +58,13 @@ def with_pasts(data: Benchmark, order: list[int]) -> Benchmark:
     return dataclasses.replace(data, memory=memory)
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for twelve users."""
+    for module in (copl, gmt_router, graph_router):
+        monkeypatch.setattr(module, "STEPS", 160)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few steps only, for tests of what comes out and not of how good it is."""
