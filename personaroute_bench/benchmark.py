@@ -10,17 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from personaroute_bench.config import is_virtual
 from personaroute_bench.errors import BenchError, UsageError, did_you_mean
 from personaroute_bench.files import read_json, sha256_file
 from personaroute_bench.publishing.pull import local_folder
 from personaroute_bench.schemas import SPLITS
+
+if TYPE_CHECKING:
+    from personaroute_bench.virtual import Source
 
 Strings = NDArray[np.str_]
 Floats = NDArray[np.float32]
@@ -46,6 +50,10 @@ class Interactions:
     """[u, q, m]; NaN where the response is not ok (or its cost unknown)."""
     chosen: Bools
     """[u, q, m]; true for every tied best candidate."""
+
+    def rows(self, rows: slice) -> Interactions:
+        """Return the interactions of some users."""
+        return Interactions(self.users[rows], self.queries, self.reward[rows], self.chosen[rows])
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Benchmark:
                 f"{directory / MANIFEST} is damaged; run bench generate on the folder again"
             )
         names = ("tasks", "queries", "llms", "responses", "users")
-        verify(directory, manifest, [directory / f"{name}.parquet" for name in names])
+        verify(directory, manifest, [path for n in names for path in files_of(directory, n)])
         tables = {name: read_table(directory, name) for name in ("tasks", "queries", "llms")}
         responses = read_table(
             directory,
@@ -215,77 +223,92 @@ class Benchmark:
             chosen=np.concatenate([block.chosen for block in blocks]),
         )
 
-    def blocks(self, strategy: str, split: str) -> Iterator[Interactions]:
+    @property
+    def virtual(self) -> bool:
+        """Whether interactions are computed when they are asked for, and not stored."""
+        return is_virtual(self.manifest)
+
+    def block(self, strategy: str, split: str, start: int, stop: int) -> Interactions:
+        """Return the interactions of users ``start`` to ``stop`` (exclusive); see `blocks`."""
+        blocks = self.blocks(strategy, split, start=start, stop=stop, step=stop - start)
+        return next(iter(blocks))
+
+    def blocks(
+        self,
+        strategy: str,
+        split: str,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        step: int | None = None,
+    ) -> Iterator[Interactions]:
         """Yield interactions block by block of users, in the order of the users table.
+
+        Args:
+            strategy, split: whose.
+            start: first user, counted from 0.
+            stop: one past the last user; None: all.
+            step: users a block; None: about a million rows.
 
         Raises:
             UsageError: the data set is sealed, and its test rows are withheld.
             BenchError: rows are missing, twice there, or name unknown ids.
         """
-        if (strategy, split) in self.memory:
-            yield self.memory[strategy, split]
+        held = self.memory.get((strategy, split))
+        if held is not None and (start, stop, step) == (0, None, None):
+            yield held  # whatever its users are: who asks for all of it gets it as it is
+            return
+        stop = self.users.num_rows if stop is None else stop
+        per_user = len(self.split_queries(split)) * len(self.llm_ids)
+        step = step or max(1, BLOCK_ROWS // max(1, per_user))
+        if held is not None:
+            for at in range(start, stop, step):
+                yield held.rows(slice(at, min(at + step, stop)))
             return
         if self.sealed and split == "test":
             raise UsageError(
                 f"{self.directory} is sealed: its test outcomes are withheld until its author "
                 "opens it (docs/publishing.md); this needs them"
             )
+        if self.virtual:
+            yield from self._computed(strategy, split, start, stop, step)
+            return
+        from personaroute_bench.stored import stored_blocks
+
         assert self.directory is not None, "a data set without a folder is held in memory"
-        queries = self.split_queries(split)
-        shape = (len(queries), len(self.llm_ids))
-        per_user = shape[0] * shape[1]
-        start = 0
         folder = self.directory / "interactions" / strategy / split
-        verify(self.directory, self.manifest, sorted(folder.glob("*.parquet")))
-        for table in self._whole_users(folder, per_user):
-            count = table.num_rows // per_user
-            users = np.arange(start, start + count)
-            cell = self._cells(table, users, queries)
-            reward = np.full(count * per_user, np.nan, dtype=np.float32)
-            chosen = np.zeros(count * per_user, dtype=np.bool_)
-            reward[cell] = table["reward"].to_numpy()
-            chosen[cell] = table["chosen"].to_numpy()
-            yield Interactions(
-                users, queries, reward.reshape(count, *shape), chosen.reshape(count, *shape)
-            )
-            start += count
-        if start != self.users.num_rows:
-            raise BenchError(
-                f"{self.directory}/interactions/{strategy}/{split} holds {start} users, the users "
-                f"table {self.users.num_rows}; run bench generate on the folder again"
-            )
+        if folder not in self._verified:
+            verify(self.directory, self.manifest, sorted(folder.glob("*.parquet")))
+            self._verified.add(folder)
+        yield from stored_blocks(self, strategy, split, start, stop, step)
 
-    def _whole_users(self, folder: Path, per_user: int) -> Iterator[pa.Table]:
-        """Yield tables of whole users' rows, whatever the row groups and files are."""
-        columns = ["user_id", "query_id", "llm_id", "reward", "chosen"]
-        step = max(1, BLOCK_ROWS // per_user) * per_user
-        rest: list[pa.RecordBatch] = []
-        held = 0
-        for path in sorted(folder.glob("*.parquet")):
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=step, columns=columns):
-                    rest.append(batch)
-                    held += batch.num_rows
-                    if held >= step:
-                        table = pa.Table.from_batches(rest)
-                        whole = held // per_user * per_user
-                        yield table.slice(0, whole)
-                        rest = table.slice(whole).to_batches()
-                        held -= whole
-        if held:
-            yield pa.Table.from_batches(rest)
+    def source(self, strategy: str) -> Source:
+        """Return what the interactions of a virtual data set are computed from."""
+        from personaroute_bench.virtual import source_of
 
-    def _cells(self, table: pa.Table, users: Ints, queries: Ints) -> Ints:
-        """[rows] flat positions in a [u, q, m] block."""
-        u = index_of(table["user_id"], pa.array(self.user_ids[users]), "interactions.user_id")
-        q = index_of(table["query_id"], pa.array(self.query_ids[queries]), "interactions.query_id")
-        m = index_of(table["llm_id"], self.llms["llm_id"], "interactions.llm_id")
-        cell = (u * len(queries) + q) * len(self.llm_ids) + m
-        met = np.zeros(len(users) * len(queries) * len(self.llm_ids), dtype=np.bool_)
-        met[cell] = True
-        if met.sum() != len(cell):
-            raise BenchError("interactions hold the same (user, query, llm) twice")
-        return cell
+        if strategy not in self._sources:
+            self._sources[strategy] = source_of(self, strategy)
+        return self._sources[strategy]
+
+    def _computed(
+        self, strategy: str, split: str, start: int, stop: int, step: int
+    ) -> Iterator[Interactions]:
+        from personaroute_bench.users.rewards import tied_best
+
+        queries, source = self.split_queries(split), self.source(strategy)
+        for at in range(start, stop, step):
+            end = min(at + step, stop)
+            reward = source.block(strategy, queries, at, end).reward
+            yield Interactions(np.arange(at, end), queries, reward, tied_best(reward))
+
+    @cached_property
+    def _verified(self) -> set[Path]:
+        """Folders whose files were compared with the manifest; once is enough."""
+        return set()
+
+    @cached_property
+    def _sources(self) -> dict[str, Source]:
+        return {}
 
 
 def verify(directory: Path, manifest: Mapping[str, Any], paths: Iterable[Path]) -> None:
@@ -331,14 +354,19 @@ def index_of(values: Any, known: Any, what: str) -> Ints:
     return lookup[codes] if len(codes) else np.zeros(0, dtype=np.int64)
 
 
+def files_of(directory: Path, name: str) -> list[Path]:
+    """Return the files of a table: one, or several where it is sharded; none where it is absent."""
+    single = directory / f"{name}.parquet"
+    return [single] if single.is_file() else sorted((directory / name).glob("*.parquet"))
+
+
 def read_table(directory: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     """Read `DIR/NAME.parquet`, or `DIR/NAME/*.parquet` where it is sharded.
 
     Raises:
         UsageError: missing or broken file, missing column.
     """
-    single = directory / f"{name}.parquet"
-    paths = [single] if single.is_file() else sorted((directory / name).glob("*.parquet"))
+    paths = files_of(directory, name)
     if not paths:
         raise UsageError(f"{directory} has no table {name!r}; run bench generate on it again")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ Judge = Literal["embedded", "rubric", "direct"]
 JUDGES: tuple[Judge, ...] = ("embedded", "rubric", "direct")
 PRESETS: tuple[Preset, ...] = ("default", "paper", "large")
 CostNormalisation = Literal["minmax", "log-minmax"]
+Form = Literal["stored", "virtual"]
+FORMS: tuple[Form, ...] = ("stored", "virtual")
 # The paper's recipe uses min-max; see "Rewards" in docs/design.md for why it is not the default.
 COST_NORMALISATION: dict[Preset, CostNormalisation] = {
     "paper": "minmax",
@@ -72,6 +75,9 @@ class DataConfig:
     """Let the judges' provider enforce the JSON schema of the reply."""
     audit: int = 0
     """(persona, query) pairs that a direct judge is asked for too, beside ``rubric``."""
+    interactions: Form | None = None
+    """``stored``, or ``virtual``: computed from responses and users when they are asked for. None:
+    as the folder has them, stored in a new one."""
 
     def __post_init__(self) -> None:
         _at_least(self.users, 1, "--users")
@@ -87,6 +93,11 @@ class DataConfig:
         if self.preset not in PRESETS:
             raise UsageError(
                 f"unknown --preset {self.preset!r}{did_you_mean(self.preset, PRESETS)}"
+            )
+        if self.interactions is not None and self.interactions not in FORMS:
+            raise UsageError(
+                f"unknown --interactions {self.interactions!r}"
+                f"{did_you_mean(self.interactions, FORMS)}"
             )
         self._check_judging()
         for strategy in self.strategies:
@@ -196,6 +207,12 @@ class RunConfig:
             )
         if not 0 <= self.max_error_rate <= 1:
             raise UsageError(f"--max-error-rate must be from 0 to 1, got {self.max_error_rate}")
+
+
+def is_virtual(manifest: Mapping[str, Any]) -> bool:
+    """Whether a data set's interactions are in no file, but computed when they are asked for."""
+    form = manifest.get("interactions")
+    return isinstance(form, Mapping) and form.get("form") == "virtual"
 
 
 def _at_least(value: int, least: int, option: str) -> None:

@@ -103,6 +103,12 @@ class DataFolder:
         }
         write_json(self.path / CONFIG, self._state)
 
+    def fill(self, stage: str, *paths: Path, result: Mapping[str, Any]) -> None:
+        """Give a finished stage the files that it did without; its inputs stay the same ones."""
+        files = {self._name(file): _look(file) for path in paths for file in _files_of(path)}
+        self._state["stages"][stage] |= {"files": files, "result": dict(result)}
+        write_json(self.path / CONFIG, self._state)
+
     def sha256(self, stage: str) -> dict[str, str]:
         """Return the hashes of a finished stage's files, by name."""
         files = self._state["stages"].get(stage, {}).get("files", {})

@@ -8,6 +8,7 @@ same command continues where it stopped and a larger one pays only for what is n
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,12 @@ from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import read_json, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder, differences
-from personaroute_bench.interactions import ResponseGrid, write_interactions
+from personaroute_bench.interactions import (
+    ResponseGrid,
+    measure_headroom,
+    rows_of,
+    write_interactions,
+)
 from personaroute_bench.judge import Judged, make_style
 from personaroute_bench.judge_facts import judge_facts, style_source
 from personaroute_bench.manifest import build_manifest
@@ -33,6 +39,8 @@ from personaroute_bench.settle import check_error_rate, has_unsettled, settle_re
 from personaroute_bench.users.laws import STYLE_STRATEGIES, make_law
 from personaroute_bench.users.personas import PersonaSource
 from personaroute_bench.users.populations import user_ids, users_table
+from personaroute_bench.users.user_files import users_place, write_user_files
+from personaroute_bench.virtual import HEADROOM_USERS, STORED, check_form, form_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ def generate(
     plan = make_plan(data, run, report)
     with DataFolder.open(Path(out), plan.defining) as folder:
         check_users(folder, data)
+        form = form_asked_for(folder, data)
         check_judging(folder, plan)
         whole = folder.is_whole()
         responses = make_responses(folder, plan, run, report)
@@ -81,11 +90,13 @@ def generate(
         write_users(folder, data, strategies, plan.personas, provenance)
         grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
         for strategy in strategies:
-            write_strategy(folder, plan, grid, strategy, judged, provenance, report)
+            write_strategy(folder, plan, grid, strategy, judged, provenance, report, form)
         if whole and folder.is_whole():
             return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
         report.stage("manifest")
         folder.begin_change()
+        judges = list(judged.judges.ids) if judged is not None and judged.judges else []
+        folder.mark_done("form", {}, result=form_of(plan, folder.path, form, strategies, judges))
         return Generated(folder.path, finish(folder, plan, responses, strategies), changed=True)
 
 
@@ -101,6 +112,17 @@ def check_users(folder: DataFolder, data: DataConfig) -> None:
             f"{folder.path} holds {held} users already, got --users {data.users}; ask for at least "
             f"{held}, or give another --out"
         )
+
+
+def form_asked_for(folder: DataFolder, data: DataConfig) -> str:
+    """Return whether interactions are to be stored or virtual: as asked, else as they are.
+
+    Raises:
+        UsageError: they cannot be virtual.
+    """
+    form = data.interactions or folder.result("form").get("form", STORED)
+    check_form(data, form)
+    return form
 
 
 def check_judging(folder: DataFolder, plan: Plan) -> None:
@@ -225,12 +247,18 @@ def write_users(
         "strategies": list(strategies),
         "personas": personas.fingerprint(),
     }
-    path = folder.path / "users.parquet"
+    path = users_place(folder.path, data.users)
     if folder.is_done("users", inputs, path):
         return
     folder.begin_change()
-    table = users_table(data.preset, data.seed, data.users, strategies, personas)
-    write_table(path, table, provenance)
+    write_user_files(
+        folder.path,
+        data.users,
+        lambda start, stop: users_table(
+            data.preset, data.seed, stop, strategies, personas, start=start
+        ),
+        provenance,
+    )
     folder.mark_done("users", inputs, path)
 
 
@@ -242,8 +270,9 @@ def write_strategy(
     judged: Judged | None,
     provenance: str,
     report: Report,
+    form: str = STORED,
 ) -> None:
-    """Write ``interactions/STRATEGY/SPLIT`` and note the headroom."""
+    """Write ``interactions/STRATEGY/SPLIT`` and note the headroom; virtual ones are only noted."""
     data, style = plan.data, judged.style if judged is not None else None
     inputs = {
         "responses": folder.sha256("responses"),
@@ -253,24 +282,32 @@ def write_strategy(
     }
     target = folder.path / "interactions" / strategy
     stage = f"interactions/{strategy}"
-    if folder.is_done(stage, inputs, target):
+    paths = [target] if form == STORED else []
+    if folder.is_done(stage, inputs, *paths):
         return
-    report.stage("interactions", strategy)
+    law = make_law(strategy, data, grid, style)
     folder.begin_change()
-    counts, headroom = write_interactions(
-        target,
-        grid,
-        np.asarray(user_ids(0, data.users)),
-        make_law(strategy, data, grid, style),
-        provenance=provenance,
-        on_progress=report.rows,
-    )
+    if form == STORED:
+        report.stage("interactions", strategy)
+        counts, headroom = write_interactions(
+            target,
+            grid,
+            np.asarray(user_ids(0, data.users)),
+            law,
+            provenance=provenance,
+            on_progress=report.rows,
+        )
+    else:
+        report.stage("interactions", f"{strategy}: virtual, nothing is stored; headroom")
+        counts = rows_of(grid, data.users)
+        headroom = measure_headroom(grid, min(data.users, HEADROOM_USERS), law, report.rows)
+        shutil.rmtree(target, ignore_errors=True)
     result = {"rows": counts, "headroom": headroom.as_json()}
     if strategy == "llm_judge" and judged is not None:
         result["judge"] = judge_facts(plan, grid, judged)
     if strategy == "mixed":
         result["judge"] = style_source(data.judge)
-    folder.mark_done(stage, inputs, target, result=result)
+    folder.mark_done(stage, inputs, *paths, result=result)
 
 
 def finish(
@@ -282,6 +319,7 @@ def finish(
     coverage = coverage_of(responses, plan.pool.llms)
     facts = {
         "provenance": provenance_of(responses).split(", "),
+        "interactions": folder.result("form"),
         "strategies": {name: folder.result(f"interactions/{name}") for name in strategies},
         "coverage": {"statuses": coverage.statuses, "by_llm": coverage.by_llm},
         "spend": folder.result("spend"),
@@ -299,7 +337,11 @@ def finish(
     write_card(folder.path, plan, facts)
     manifest = build_manifest(
         folder.path,
-        configuration={**plan.data.as_json(), "strategies": list(strategies)},
+        configuration={
+            **plan.data.as_json(),
+            "strategies": list(strategies),
+            "interactions": folder.result("form")["form"],
+        },
         defining=plan.defining,
         dataset_id=folder.dataset_id,
         facts=facts,

@@ -119,9 +119,7 @@ def _write_blocks(
 ) -> tuple[dict[str, int], Headroom]:
     rows_per_user = grid.performance.size
     total = rows_per_user * len(user_ids)
-    meter = HeadroomMeter(
-        grid.llm_ids.tolist(), law.usable, grid.split == "train", grid.split == "test"
-    )
+    meter = _meter(grid, law)
     counts = dict.fromkeys(SPLITS, 0)
     schema = interactions_schema(law.strategy)
     schema = schema.with_metadata(marked(schema.metadata, provenance))
@@ -139,6 +137,38 @@ def _write_blocks(
             if on_progress is not None:
                 on_progress(stop * rows_per_user, total)
     return counts, meter.result()
+
+
+def measure_headroom(
+    grid: ResponseGrid,
+    users: int,
+    law: Law,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Headroom:
+    """Return the headroom of the first users, of whom nothing is written.
+
+    Raises:
+        BenchError: no usable response.
+    """
+    meter = _meter(grid, law)
+    for start, stop in user_blocks(users, grid.performance.size):
+        reward = law.block(start, stop).reward
+        meter.add(reward, tied_best(reward))
+        if on_progress is not None:
+            on_progress(stop * grid.performance.size, users * grid.performance.size)
+    return meter.result()
+
+
+def rows_of(grid: ResponseGrid, users: int) -> dict[str, int]:
+    """Return how many interactions each split has, stored or not."""
+    per_query = users * grid.llm_ids.size
+    return {name: int((grid.split == name).sum()) * per_query for name in SPLITS}
+
+
+def _meter(grid: ResponseGrid, law: Law) -> HeadroomMeter:
+    return HeadroomMeter(
+        grid.llm_ids.tolist(), law.usable, grid.split == "train", grid.split == "test"
+    )
 
 
 def user_blocks(users: int, rows_per_user: int) -> Iterator[tuple[int, int]]:

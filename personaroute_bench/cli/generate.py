@@ -28,6 +28,13 @@ class ClientName(StrEnum):
     litellm = "litellm"
 
 
+class FormName(StrEnum):
+    """Whether interactions are written down."""
+
+    stored = "stored"
+    virtual = "virtual"
+
+
 class JudgeName(StrEnum):
     """Kinds of judges."""
 
@@ -129,6 +136,12 @@ def generate(
     audit: int = typer.Option(
         0, help="With rubric: ask directly too, for so many (persona, query) pairs, and compare."
     ),
+    interactions: FormName | None = typer.Option(
+        None,
+        help="stored: every (user, query, LLM) is a row on disk; virtual: none is, rewards are "
+        "computed when they are asked for, for millions of users. Default: as the folder has it, "
+        "stored in a new one.",
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the result."),
     as_json: bool = typer.Option(False, "--json", help="Print the manifest's facts as JSON."),
 ) -> None:
@@ -174,6 +187,7 @@ def generate(
         pairs=pairs,
         judge_schema=judge_schema,
         audit=audit,
+        interactions=interactions.value if interactions else None,
     )
     run = RunConfig(
         concurrency=concurrency,

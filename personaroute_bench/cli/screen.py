@@ -107,6 +107,14 @@ def print_dataset(directory: Path, manifest: Mapping[str, Any]) -> None:
         ("table", "rows"),
         [(name, f"{table['rows']:,}") for name, table in manifest["tables"].items()],
     )
+    form = manifest.get("interactions") or {}
+    if form.get("form") == "virtual":
+        rows = sum(sum(found["rows"].values()) for found in manifest["strategies"].values())
+        typer.echo(
+            f"Interactions: virtual, {rows:,} rows that are computed when they are asked for "
+            f"(bench materialise writes them); headroom over the first {form['headroom_users']:,} "
+            "users"
+        )
     print_llms(manifest)
     print_money(manifest)
     print_headroom(manifest)

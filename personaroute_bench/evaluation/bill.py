@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.evaluation.clock import Clock
+from personaroute_bench.evaluation.clock import Timekeeper
 from personaroute_bench.evaluation.metrics import Scores
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def billed(scores: Scores, bill: Bill) -> Scores:
 
 
 def cost_weights(
-    benchmark: Benchmark, strategy: str, users: Ints, queries: Ints, clock: Clock | None
+    benchmark: Benchmark, strategy: str, users: Ints, queries: Ints, clock: Timekeeper | None
 ) -> Doubles:
     """Return [U, Q] what a unit of normalised cost takes from a user's reward.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,31 @@ class Clock:
         return Clock(self.time[grid], self.segment[grid])
 
 
-def read_clock(benchmark: Benchmark, strategy: str) -> Clock | None:
+class Timekeeper(Protocol):
+    """What tells the times."""
+
+    def at(self, users: Ints, queries: Ints) -> Clock:
+        """Return the clock of some users and queries."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VirtualClock:
+    """The times of a virtual data set: computed for whom it is asked for."""
+
+    benchmark: Benchmark
+
+    def at(self, users: Ints, queries: Ints) -> Clock:
+        """Return the clock of some users and queries."""
+        from personaroute_bench.users.drift import segments_of, times_of
+
+        source = self.benchmark.source("drift")
+        grid, seed = source.grid, source.data.seed
+        times = times_of(grid.split, grid.query_ids, seed, users)[:, queries]
+        return Clock(times, segments_of(times, len(grid.query_ids)))
+
+
+def read_clock(benchmark: Benchmark, strategy: str) -> Timekeeper | None:
     """Read when each user asked what; None for a strategy without time.
 
     Only the columns of ids and of time are read, of the test split too: when a request comes is
@@ -46,6 +70,8 @@ def read_clock(benchmark: Benchmark, strategy: str) -> Clock | None:
 
     if benchmark.directory is None or (strategy, "train") in benchmark.memory:
         return None
+    if benchmark.virtual:
+        return VirtualClock(benchmark) if strategy == "drift" else None
     shape = (len(benchmark.user_ids), len(benchmark.query_ids))
     time = np.full(shape, -1, dtype=np.int32)
     segment = np.full(shape, -1, dtype=np.int8)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.evaluation.clock import Clock
+from personaroute_bench.evaluation.clock import Timekeeper
 from personaroute_bench.evaluation.disclosure import (
     TIERS,
     Tier,
@@ -235,7 +235,7 @@ def make_history(
     tier: Tier = "T1",
     interactions_per_user: int | None = None,
     seed: int = 0,
-    clock: Clock | None = None,
+    clock: Timekeeper | None = None,
 ) -> History:
     """Return the training view of a data set.
 
@@ -283,7 +283,7 @@ def make_support(
     *,
     feedback: Feedback,
     tier: Tier,
-    clock: Clock | None = None,
+    clock: Timekeeper | None = None,
     disclosed: Bools | None = None,
 ) -> History:
     """Return what `Router.adapt` is given: a few rows, users and queries without any left out.
@@ -308,7 +308,7 @@ class _View:
     responses: pa.Table
     feedback: Feedback
     tier: Tier
-    clock: Clock | None
+    clock: Timekeeper | None
 
     def users_of(self, part: Interactions, name: str) -> tuple[Ints, pa.Table]:
         """Return the order of the users' rows, and their table in that order."""

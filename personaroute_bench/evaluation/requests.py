@@ -12,7 +12,7 @@ from personaroute_bench.evaluation.protocol import Requests
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark
-    from personaroute_bench.evaluation.clock import Clock
+    from personaroute_bench.evaluation.clock import Timekeeper
     from personaroute_bench.evaluation.settings import Fold
 
 # Requests are handed to route in blocks of users of about so many.
@@ -20,7 +20,7 @@ BLOCK_REQUESTS = 100_000
 
 
 def make_requests(
-    benchmark: Benchmark, fold: Fold, tier: Tier, clock: Clock | None
+    benchmark: Benchmark, fold: Fold, tier: Tier, clock: Timekeeper | None
 ) -> Iterator[Requests]:
     """Yield the requests of a fold, block by block of users."""
     test, data = fold.test, fold.view(benchmark)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from personaroute_bench.benchmark import Benchmark, Interactions, Ints, Strings
-    from personaroute_bench.evaluation.clock import Clock
+    from personaroute_bench.evaluation.clock import Timekeeper
     from personaroute_bench.evaluation.results import Plan
 
 Setting = Literal["general", "new-user", "new-llm", "cross-task", "drift"]
@@ -177,7 +177,7 @@ class Teacher:
     """train, and validation where there is one."""
     responses: pa.Table
     """To the queries of the parts."""
-    clock: Clock | None
+    clock: Timekeeper | None
 
     def history(self, fold: Fold, seed: int) -> History:
         """Return what `fit` is given."""

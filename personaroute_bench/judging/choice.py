@@ -59,8 +59,13 @@ def style_utility(ratings: Floats, taste: NDArray[np.floating]) -> Floats:
     norm = np.linalg.norm(taste, axis=1, keepdims=True)
     direction = np.divide(taste, norm, out=np.zeros(taste.shape), where=norm > 0)
     manner = np.nan_to_num(ratings - np.float32(0.5), nan=0.0).reshape(-1, ratings.shape[-1])
-    liking: Floats = (STYLE_SCALE * direction).astype(np.float32) @ manner.T  # [U, Q · M]
-    return liking.reshape(len(taste), *ratings.shape[:2])
+    weights = (STYLE_SCALE * direction).astype(np.float32)
+    if len(weights) == 1:
+        # A product of a vector sums in another order than one of a matrix; a user's liking must
+        # not depend on how many others are in the block.
+        weights = np.repeat(weights, 2, axis=0)
+    liking: Floats = weights @ manner.T  # [U, Q · M]
+    return liking[: len(taste)].reshape(len(taste), *ratings.shape[:2])
 
 
 def persona_utility(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from personaroute_bench.config import COST_NORMALISATION
+from personaroute_bench.config import COST_NORMALISATION, is_virtual
 from personaroute_bench.files import atomic_path
 from personaroute_bench.schemas import SPLITS
 
@@ -24,6 +24,12 @@ PROVENANCE_TEXT = {
     "may have been counted offline (see `usage_source`).",
     "live": "**Live**: the responses are real ones, asked for when this data set was made.",
 }
+
+
+VIRTUAL_TEXT = (
+    "The interactions are **virtual**: they are in no file, and PersonaRoute-Bench computes them "
+    "from responses and users when they are asked for. `bench materialise DIR` writes them.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +76,29 @@ def card_header(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             ],
         }
         for strategy in facts["strategies"]
+        if not is_virtual(facts)
     ]
     if configs:
         configs[0]["default"] = True
     configs += [
-        {"config_name": name, "data_files": [{"split": "table", "path": f"{name}.parquet"}]}
+        {"config_name": name, "data_files": [{"split": "table", "path": path}]}
         for name in ("tasks", "queries", "llms", "responses", "users", "ratings", "judgments")
-        if (folder / f"{name}.parquet").is_file()
+        if (path := _path_of(folder, name)) is not None
     ]
+    if configs and "default" not in configs[0]:
+        configs[0]["default"] = True
     return {
         "pretty_name": "PersonaRoute-Bench data",
         "tags": ["llm-routing", "personalisation", *facts["provenance"]],
         "configs": configs,
     }
+
+
+def _path_of(folder: Path, table: str) -> str | None:
+    """Return the path of a table's file, or the pattern of its files; None where it is absent."""
+    if (folder / f"{table}.parquet").is_file():
+        return f"{table}.parquet"
+    return f"{table}/*.parquet" if any((folder / table).glob("*.parquet")) else None
 
 
 def card_body(about: About, facts: Mapping[str, Any]) -> str:
@@ -92,6 +108,9 @@ def card_body(about: About, facts: Mapping[str, Any]) -> str:
     ok = coverage["statuses"].get("ok", 0)
     held = facts.get("seal", {}).get("state") == "sealed"
     splits = "train, validation" if held else "train, validation, test"
+    first = f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # {splits}\n'
+    if is_virtual(facts):
+        first = ""
     parts = [
         "# Personalised LLM routing data\n",
         "Made with PersonaRoute-Bench, an independent implementation of the system that the paper "
@@ -100,8 +119,9 @@ def card_body(about: About, facts: Mapping[str, Any]) -> str:
         _sizes(about, facts) + "\n",
         "## Load\n",
         "```python\nfrom datasets import load_dataset\n\n"
-        f'load_dataset("DIR", "{next(iter(facts["strategies"]), "")}")  # {splits}\n'
+        f"{first}"
         'load_dataset("DIR", "responses")  # also: tasks, queries, llms, users\n```\n',
+        *([VIRTUAL_TEXT] if is_virtual(facts) else []),
         "## Evaluate a router on it\n",
         "```\nbench evaluate DIR --router mymodule:Router\n```\n",
         "## Tasks\n",

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from personaroute_bench.benchmark import MANIFEST, read_table
+from personaroute_bench.config import is_virtual
 from personaroute_bench.errors import BenchError, UsageError
 from personaroute_bench.files import atomic_path, read_json, sha256_file
 from personaroute_bench.publishing.card import About, card_body
@@ -106,6 +107,11 @@ def stage(
     """
     manifest, files = _whole_folder(folder)
     _check_state(folder, manifest, how)
+    if is_virtual(manifest):
+        raise UsageError(
+            f"{folder} is virtual: nobody could load its interactions from the Hub. Write them "
+            f"down first, with: bench materialise {folder}"
+        )
     tasks = read_table(folder, "tasks").to_pylist()
     refused = refused_tasks(tasks, allowed_licences)
     if refused and not without_text:

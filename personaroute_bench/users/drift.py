@@ -66,7 +66,16 @@ def query_times(
     Training queries come before validation, validation before test: a router learns from the
     past and is tested on the present.
     """
-    users = np.arange(start, stop, dtype=np.int64)
+    return times_of(split, query_ids, seed, np.arange(start, stop, dtype=np.int64))
+
+
+def times_of(
+    split: NDArray[np.str_],
+    query_ids: NDArray[np.str_],
+    seed: int,
+    users: NDArray[np.int64],
+) -> NDArray[np.int32]:
+    """Return the same of any users [u], by their numbers."""
     phase = np.asarray([SPLITS.index(name) for name in split], dtype=np.float64)
     key = np.asarray([hash_uniform(seed, "users/drift/query", name) for name in query_ids])
     # Each user rotates the queries' keys by an own amount and stretches them by an own odd factor:

@@ -65,34 +65,38 @@ def users_table(
     count: int,
     strategies: Sequence[str] = ("multi_cost_efficiency",),
     personas: PersonaSource | None = None,
+    *,
+    start: int = 0,
 ) -> pa.Table:
-    """Return the `users` table of ``count`` users.
+    """Return the `users` table of users ``start`` (counted from 0) to ``count`` (exclusive).
 
     Args:
         preset: law of α, and of the personas.
         seed: the data set's seed.
-        count: number of users.
+        count: number of users, one past the last.
         strategies: columns that none of them needs are null.
         personas: needed where a strategy has to do with style.
+        start: first user.
     """
-    alpha, beta = draw_weights(preset, seed, 0, count)
+    stop, count = count, count - start
+    alpha, beta = draw_weights(preset, seed, start, stop)
     columns: dict[str, Any] = {
-        "user_id": pa.array(user_ids(0, count)),
+        "user_id": pa.array(user_ids(start, stop)),
         "population": pa.repeat(pa.scalar(preset), count),
         "cohort": pa.repeat(pa.scalar("known"), count),
         "performance_weight": alpha,
         "cost_weight": beta,
     }
     if personas is not None and {"llm_judge", "mixed"} & set(strategies):
-        columns |= _persona_columns(personas.compose(preset, seed, 0, count))
+        columns |= _persona_columns(personas.compose(preset, seed, start, stop))
     if "mixed" in strategies:
         from personaroute_bench.users.laws import mixed_weights
 
         names = ("mixed_performance_weight", "mixed_cost_weight", "mixed_style_weight")
-        columns |= dict(zip(names, mixed_weights(seed, 0, count), strict=True))
+        columns |= dict(zip(names, mixed_weights(seed, start, stop), strict=True))
     if "drift" in strategies:
-        weights = drift_weights(seed, 0, count)
-        columns["drift_kind"] = pa.array([KINDS[kind] for kind in drift_kinds(seed, 0, count)])
+        weights = drift_weights(seed, start, stop)
+        columns["drift_kind"] = pa.array([KINDS[kind] for kind in drift_kinds(seed, start, stop)])
         columns["drift_performance_weights"] = pa.FixedSizeListArray.from_arrays(
             pa.array(weights.reshape(-1)), weights.shape[1]
         )

@@ -11,6 +11,9 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+# Numbers in double precision that are worked on at a time: half a megabyte.
+_CACHED = 65_536
+
 
 def normalise_cost(
     cost_usd: Doubles, usable: Bools, task_of_query: NDArray[np.int64], method: CostNormalisation
@@ -63,10 +66,17 @@ def cost_efficiency_rewards(
     Returns:
         [U, Q, M] float32, NaN where either is NaN.
     """
-    # A weight times the same matrix for all: two outer products, no Python loop over users.
-    reward = alpha[:, None, None] * performance[None].astype(np.float64)
-    reward -= beta[:, None, None] * cost[None].astype(np.float64)
-    return reward.astype(np.float32)
+    # A weight times the same matrix for all: outer products, a few users at a time, so that what
+    # is in double precision stays in the processor's cache.
+    good, dear = performance.astype(np.float64), cost.astype(np.float64)
+    reward = np.empty((len(alpha), *performance.shape), dtype=np.float32)
+    step = max(1, _CACHED // max(1, performance.size))
+    for start in range(0, len(alpha), step):
+        some = slice(start, start + step)
+        part = alpha[some, None, None] * good
+        part -= beta[some, None, None] * dear
+        reward[some] = part
+    return reward
 
 
 def tied_best(reward: Floats) -> Bools:
