@@ -26,6 +26,10 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-1
 # Users of one step, drawn anew each time.
 STEP_USERS = 192
+# Values that differ by less are tied.
+TIED = 1e-6
+# The logit of what was not among the candidates.
+NEVER = -1e9
 # Of logits, to start from.
 SCALES = (1.0, 3.0, 10.0, 30.0)
 
@@ -42,7 +46,11 @@ class Asked:
     head: torch.Tensor
     """[U, n, M] scores of the utility head, zeros without one."""
     values: torch.Tensor
-    """[U, n, M] likings, NaN where not told."""
+    """[U, n, M] likings, 0 where not told."""
+    target: torch.Tensor
+    """[U, n, M] shares of the choice, tied: shared; 0 where not told."""
+    unseen: torch.Tensor
+    """[U, n, M] 0 where told, else a logit that nothing chooses."""
 
     @property
     def where(self) -> tuple[Graph, torch.Tensor, torch.Tensor]:
@@ -52,20 +60,30 @@ class Asked:
     def users(self, rows: Ints) -> Asked:
         """Return the same for some users."""
         graph = self.graph.users(rows)
-        return Asked(graph, self.tasks, self.embeddings, self.head[rows], self.values[rows])
+        parts = (x[rows] for x in (self.head, self.values, self.target, self.unseen))
+        return Asked(graph, self.tasks, self.embeddings, *parts)
+
+    @property
+    def seen(self) -> torch.Tensor:
+        """[U, n, M] whether told."""
+        return self.unseen == 0
 
 
 def ask(graph: Graph, tasks: Ints, embeddings: Floats, head: Floats, values: Floats) -> Asked:
-    """Return arrays as tensors, on the graph's device."""
+    """Return arrays as tensors, on the graph's device; values are NaN where not told."""
     import torch
 
     device = graph.facts.device
 
-    def put(array: Floats) -> torch.Tensor:
+    def put(array: Any) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=device)
 
+    seen = np.isfinite(values)
+    best = seen & (values >= np.where(seen, values, -np.inf).max(-1, keepdims=True) - TIED)
+    target = best / np.maximum(best.sum(-1, keepdims=True), 1)
     where = torch.as_tensor(tasks, device=device)
-    return Asked(graph, where, put(embeddings), put(head), put(values))
+    parts = (head, np.where(seen, values, 0), target, np.where(seen, 0, NEVER))
+    return Asked(graph, where, put(embeddings), *map(put, parts))
 
 
 def loss_of(network: Network, asked: Asked, linear: bool) -> tuple[Any, int]:
@@ -75,19 +93,13 @@ def loss_of(network: Network, asked: Asked, linear: bool) -> tuple[Any, int]:
     """
     import torch
 
-    logits = network(*asked.where, asked.head)
-    seen = torch.isfinite(asked.values)
-    rows = seen.any(-1)
-    count = int(rows.sum())
+    count = round(float(asked.target.sum()))
     if not count:
         return torch.zeros(()), 0
-    logits = logits[rows].masked_fill(~seen[rows], -1e9)
-    values = torch.nan_to_num(asked.values[rows])
+    logits = network(*asked.where, asked.head) + asked.unseen
     if linear:
-        return -(torch.softmax(logits, -1) * values).sum(-1).mean(), count
-    best = (values >= values.max(-1, keepdim=True).values - 1e-6) & seen[rows]
-    target = best / best.sum(-1, keepdim=True)
-    return -(target * torch.log_softmax(logits, -1)).sum(-1).mean(), count
+        return -(torch.softmax(logits, -1) * asked.values).sum() / count, count
+    return -(asked.target * torch.log_softmax(logits, -1)).sum() / count, count
 
 
 def train(
@@ -117,7 +129,9 @@ def train(
     import torch
 
     optimisers = [
-        torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        torch.optim.AdamW(
+            network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+        )
         for network in networks
     ]
     _set_scale(networks, checks, linear)

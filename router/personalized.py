@@ -18,8 +18,8 @@ state of an LLM is its score (the paper's equations 4 to 8). Unlike the publishe
 To the graph's score is added that of the utility head (router/explicit_utility.py), which knows how
 preferences work and so needs few interactions; the graph learns what it misses. How much of the
 graph is used (none to all) is selected on the left-out folds too: the least that is within one
-standard error of the best; none where tastes drift. The networks see at most `TRAINING_USERS`
-users, since states are inductive; all users' edges count in routing.
+standard error of the best; none where tastes drift. The networks see some of the users, since
+states are inductive; all users' edges count in routing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ Head = Literal["joined", "graph"]
 SHARES = (0.0, 0.25, 0.5, 1.0)
 # Standard errors (over queries) within which a smaller share is as good as the best.
 TOLERANCE = 1.0
-TRAINING_USERS = 512
+# Networks train on as many users as have told of so many queries together, within these bounds.
+TRAINING_PAIRS = 20_000
+TRAINING_USERS = (192, 512)
 # A chance to win below this is as good as none; keeps the logarithm finite.
 LEAST_CHANCE = 0.02
 # Users scored at a time, as (user, query) pairs.
@@ -89,7 +91,7 @@ class Personalized:
         user_state: bool = True,
         mask_share: float = 1 / 3,
         epochs: int = 80,
-        patience: int = 8,
+        patience: int = 4,
     ) -> None:
         if not 0 < mask_share <= 0.5:
             raise UsageError(f"mask_share is {mask_share}; give a number above 0, at most 0.5")
@@ -158,7 +160,9 @@ class Personalized:
 
     def _cross_fit(self, past: Past, folds: list[Ints]) -> None:
         """Train a network a fold on the other folds; select epoch and share on what is left out."""
-        some = slice(None, None, -(-len(past.user_ids) // TRAINING_USERS))
+        told = max(float(past.seen.any(axis=-1).sum(axis=1).mean()), 1.0)
+        users = int(np.clip(TRAINING_PAIRS / told, *TRAINING_USERS))
+        some = slice(None, None, -(-len(past.user_ids) // users))
         few = replace(past, values=past.values[some], user_ids=past.user_ids[some])
         head = np.zeros(few.values.shape, np.float32)
         if self.shape.offset:
@@ -233,8 +237,7 @@ class Personalized:
         torch = import_torch()
         parts: list[list[Doubles]] = [[] for _ in SHARES]
         for network, check in zip(self.networks, checks, strict=True):
-            values = check.values.cpu().numpy()
-            seen = np.isfinite(values)
+            values, seen = check.values.cpu().numpy(), check.seen.cpu().numpy()
             with torch.no_grad():
                 graph = network.graph_logits(*check.where).cpu().numpy()
             mine = np.float32(network.trust.item()) * check.head.cpu().numpy()
