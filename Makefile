@@ -20,7 +20,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) -e '.[dev,litellm,gnn,report]'
+	$(PIP) -e '.[dev,dask,litellm,gnn,report]'
 	touch $@
 
 generate: $(VENV)/.core  ## set up, then make the benchmark: 1,000 users x 240 queries x 10 LLMs

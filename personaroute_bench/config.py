@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ Preset = Literal["paper", "default", "large"]
 Judge = Literal["embedded", "rubric", "direct"]
 JUDGES: tuple[Judge, ...] = ("embedded", "rubric", "direct")
 PRESETS: tuple[Preset, ...] = ("default", "paper", "large")
+EngineName = Literal["local", "dask"]
+ENGINES: tuple[EngineName, ...] = ("local", "dask")
+SCHEDULER = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
 CostNormalisation = Literal["minmax", "log-minmax"]
 Form = Literal["stored", "virtual"]
 FORMS: tuple[Form, ...] = ("stored", "virtual")
@@ -192,9 +196,16 @@ class RunConfig:
     """Ceiling of the first wait between attempts; it doubles with each."""
     max_error_rate: float = 0.1
     allow_unknown_cost: bool = False
+    engine: EngineName = "local"
+    """Where the work is done: in this process, or on the workers of a Dask cluster."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler; None: a cluster of this run's own, on this machine."""
+    workers: int | None = None
+    """How many Dask workers to start or to wait for; None: one a core, or those there are."""
 
     def __post_init__(self) -> None:
         _at_least(self.concurrency, 1, "--concurrency")
+        self._check_engine()
         _at_least(self.max_attempts, 1, "--max-attempts")
         if self.max_cost is not None and not (math.isfinite(self.max_cost) and self.max_cost > 0):
             raise UsageError(
@@ -207,6 +218,25 @@ class RunConfig:
             )
         if not 0 <= self.max_error_rate <= 1:
             raise UsageError(f"--max-error-rate must be from 0 to 1, got {self.max_error_rate}")
+
+    def _check_engine(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(
+                f"unknown --engine {self.engine!r}{did_you_mean(self.engine, ENGINES)}"
+            )
+        for option, value in (("--scheduler", self.scheduler), ("--workers", self.workers)):
+            if value is not None and self.engine != "dask":
+                raise UsageError(
+                    f"{option} {value} is for a Dask cluster, got --engine {self.engine}; add "
+                    f"--engine dask, or leave {option} out"
+                )
+        if self.scheduler is not None and not SCHEDULER.fullmatch(self.scheduler):
+            raise UsageError(
+                f"--scheduler {self.scheduler!r} is no address of a Dask scheduler; give one such "
+                "as tcp://10.0.0.5:8786 or tls://10.0.0.5:8786"
+            )
+        if self.workers is not None:
+            _at_least(self.workers, 1, "--workers")
 
 
 def is_virtual(manifest: Mapping[str, Any]) -> bool:

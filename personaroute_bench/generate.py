@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.config import DataConfig, RunConfig
+from personaroute_bench.engines import Engine, open_engine
 from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import read_json, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder, differences
@@ -77,16 +78,16 @@ def generate(
     run, report = run or RunConfig(), report or Report()
     report.stage("queries")
     plan = make_plan(data, run, report)
-    with DataFolder.open(Path(out), plan.defining) as folder:
+    with DataFolder.open(Path(out), plan.defining) as folder, open_engine(run, report) as engine:
         check_users(folder, data)
         form = form_asked_for(folder, data)
         check_judging(folder, plan)
         whole = folder.is_whole()
-        responses = make_responses(folder, plan, run, report)
+        responses = make_responses(folder, plan, run, engine, report)
         provenance = provenance_of(responses)
         write_queries(folder, plan, provenance)
         strategies = strategies_of(folder, data)
-        judged = make_style(folder, plan, run, responses, strategies, report)
+        judged = make_style(folder, plan, run, responses, strategies, engine, report)
         write_users(folder, data, strategies, plan.personas, provenance)
         grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
         for strategy in strategies:
@@ -197,7 +198,9 @@ def write_queries(folder: DataFolder, plan: Plan, provenance: str) -> None:
     folder.mark_done("queries", plan.defining, *paths.values())
 
 
-def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> pa.Table:
+def make_responses(
+    folder: DataFolder, plan: Plan, run: RunConfig, engine: Engine, report: Report
+) -> pa.Table:
     """Return the `responses` table, asking the LLMs for what is not there yet.
 
     Raises:
@@ -210,7 +213,7 @@ def make_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Repor
         if plan.recorded is not None or not has_unsettled(folder, plan, table, run):
             return table
     report.stage("responses")
-    settled = settle_responses(folder, plan, run, report)
+    settled = settle_responses(folder, plan, run, engine, report)
     table = build_table(settled.rows, plan.taskset, plan.pool.llms, plan.data)
     if plan.recorded is None:
         check_error_rate(folder, table, run)

@@ -37,6 +37,11 @@ def hash_uniform(seed: int, stream: str, key: str) -> float:
     return int.from_bytes(raw[:7], "big") / 2.0**56
 
 
+def shard_of(key: str, parts: int) -> int:
+    """Return which of `parts` shards, from 0, a ledger key (64 hex digits) belongs to."""
+    return int(key[:15], 16) % parts
+
+
 def index_uniform(seed: int, stream: str, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return numbers in [0, 1), one an index, each depending only on seed, stream and index.
 

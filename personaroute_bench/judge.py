@@ -7,6 +7,8 @@ direct      an LLM chooses in each persona's place                       P · Q 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +29,16 @@ from personaroute_bench.judging.ratings import (
 )
 from personaroute_bench.judging.style import STYLE_VERSION
 from personaroute_bench.report import Report
-from personaroute_bench.settle import LEAST_JUDGED, asking
+from personaroute_bench.settle import LEAST_JUDGED, Asked, asking
 from personaroute_bench.users.laws import STYLE_STRATEGIES, Style
 from personaroute_bench.users.rewards import Bools, Floats
 
 if TYPE_CHECKING:
+    from personaroute_bench.engines import Engine
     from personaroute_bench.folder import DataFolder
     from personaroute_bench.judging.direct import JudgeCall
     from personaroute_bench.llms.pool import Pool
+    from personaroute_bench.llms.types import ChatRequest
     from personaroute_bench.plan import Plan
 
 EMBEDDED = "embedded"
@@ -63,6 +67,7 @@ class _Stage:
     plan: Plan
     run: RunConfig
     responses: pa.Table
+    engine: Engine
     report: Report
 
     @property
@@ -77,6 +82,11 @@ class _Stage:
     def llm_ids(self) -> list[str]:
         return [llm.id for llm in self.plan.pool.llms]
 
+    def asking(
+        self, requests: Sequence[ChatRequest], judges: Pool
+    ) -> AbstractContextManager[Asked]:
+        return asking(self.folder, requests, judges, self.plan, self.run, self.engine, self.report)
+
 
 def make_style(
     folder: DataFolder,
@@ -84,6 +94,7 @@ def make_style(
     run: RunConfig,
     responses: pa.Table,
     strategies: tuple[str, ...],
+    engine: Engine,
     report: Report,
 ) -> Judged | None:
     """Return ratings, personas and choices, or None where no strategy has to do with style.
@@ -98,7 +109,7 @@ def make_style(
     """
     if not set(strategies) & set(STYLE_STRATEGIES):
         return None
-    stage = _Stage(folder, plan, run, responses, report)
+    stage = _Stage(folder, plan, run, responses, engine, report)
     inputs = {
         "responses": folder.sha256("responses"),
         "style": STYLE_VERSION,
@@ -156,7 +167,7 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
         RubricOptions(seed=plan.data.seed, judge_schema=plan.data.judge_schema),
     )
     stage.report.stage("judge", f"{len(calls):,} rubric calls")
-    with asking(stage.folder, requests_of(calls), judges, plan, stage.run, stage.report) as asked:
+    with stage.asking(requests_of(calls), judges) as asked:
         rated = list(read_ratings(calls, asked.replies))
         _settle(stage, asked.spend, asked.stopped)
     _check_failures(stage, [item.judge for item in rated], [item.status for item in rated])
@@ -281,9 +292,7 @@ def _ask_directly(stage: _Stage, calls: Any, judges: Pool) -> pa.Table:
     from personaroute_bench.judging.calls import requests_of
     from personaroute_bench.judging.direct import read_judgments
 
-    with asking(
-        stage.folder, requests_of(calls), judges, stage.plan, stage.run, stage.report
-    ) as asked:
+    with stage.asking(requests_of(calls), judges) as asked:
         table = read_judgments(calls, asked.replies)
         _settle(stage, asked.spend, asked.stopped)
     _check_failures(stage, table["judge"].to_pylist(), table["status"].to_pylist())

@@ -18,8 +18,10 @@ from personaroute_bench.responses import requests_for, rows_from_recorded, rows_
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from personaroute_bench.engines import Engine
     from personaroute_bench.folder import DataFolder
     from personaroute_bench.llms.engine import EngineOptions
+    from personaroute_bench.llms.ledger import Ledger
     from personaroute_bench.llms.pool import Pool
     from personaroute_bench.llms.progress import Progress
     from personaroute_bench.plan import Plan
@@ -59,7 +61,9 @@ def ledger_path(out: Path, run: RunConfig) -> Path:
     return run.ledger or out / LEDGER
 
 
-def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settled:
+def settle_responses(
+    folder: DataFolder, plan: Plan, run: RunConfig, engine: Engine, report: Report
+) -> Settled:
     """Return a row for every (query, LLM).
 
     Raises:
@@ -67,7 +71,7 @@ def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Rep
         TooManyFailures, BenchError: see `personaroute_bench.llms.engine.run_calls`.
     """
     if plan.recorded is None:
-        return ask_responses(folder, plan, run, report)
+        return ask_responses(folder, plan, run, engine, report)
     from personaroute_bench.llms.ledger import Spend
 
     queries = {query.query_id: query for query in plan.taskset.queries}
@@ -76,11 +80,13 @@ def settle_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Rep
     return Settled(list(rows_from_recorded(table, queries, llms)), Spend().as_json())
 
 
-def ask_responses(folder: DataFolder, plan: Plan, run: RunConfig, report: Report) -> Settled:
+def ask_responses(
+    folder: DataFolder, plan: Plan, run: RunConfig, engine: Engine, report: Report
+) -> Settled:
     """Ask the LLMs for every response that the ledger does not hold."""
     queries = {query.query_id: query for query in plan.taskset.queries}
     requests = requests_for(plan.taskset, plan.pool.llms, plan.data)
-    with asking(folder, requests, plan.pool, plan, run, report) as asked:
+    with asking(folder, requests, plan.pool, plan, run, engine, report) as asked:
         return Settled(
             rows=list(rows_from_replies(asked.replies, queries)),
             spend=asked.spend,
@@ -109,6 +115,7 @@ def asking(
     pool: Pool,
     plan: Plan,
     run: RunConfig,
+    engine: Engine,
     report: Report,
 ) -> Iterator[Asked]:
     """Ask what the ledger does not hold, under the data set's cap; yield all replies.
@@ -119,27 +126,16 @@ def asking(
         pool: the LLMs that are asked; their keys must be there.
         plan: knows the queries, for simulated LLMs.
         run: limits, ledger, client.
+        engine: asks, on as many workers as it has.
         report: told of progress.
     """
-    from personaroute_bench.llms.engine import read_replies, run_calls
+    from personaroute_bench.llms.engine import read_replies
     from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
     from personaroute_bench.llms.pool import check_keys
 
     check_keys(pool)
     with Ledger(folder.use_ledger(run.ledger)) as ledger:
-        # In blocks, since the engine keeps its pending requests in memory: a direct judge of
-        # 1,000 personas has 240,000 prompts of several kilobytes.
-        for start in range(0, len(requests), ASK_BLOCK):
-            summary = run_calls(
-                requests[start : start + ASK_BLOCK],
-                ledger,
-                wire_for=wires_for(plan, run),
-                dataset_id=folder.dataset_id,
-                options=engine_options(plan.data, run),
-                on_progress=functools.partial(_overall, report, start, len(requests)),
-            )
-            if summary.stopped:
-                break
+        stopped = _ask_all(folder, requests, ledger, plan, run, engine, report)
         report.close()
         unsettled = 0
         for chunk in chunks(requests, CHUNK):
@@ -149,8 +145,57 @@ def asking(
             replies=read_replies(requests, ledger, estimate_usage=plan.data.estimate_usage),
             spend=ledger.spend(folder.dataset_id).as_json(),
             unsettled=unsettled,
-            stopped=summary.message if requests and summary.stopped else None,
+            stopped=stopped,
         )
+
+
+def _ask_all(
+    folder: DataFolder,
+    requests: Sequence[ChatRequest],
+    ledger: Ledger,
+    plan: Plan,
+    run: RunConfig,
+    engine: Engine,
+    report: Report,
+) -> str | None:
+    """Ask every call that is not settled; return why it ended early, if it did."""
+    from personaroute_bench.engines.calls import Book, ask_in_shards, take_in
+    from personaroute_bench.llms.engine import run_calls
+
+    options = engine_options(plan.data, run)
+    book = Book(
+        ledger, folder.path, folder.dataset_id, options, run.client, plan.taskset.queries,
+        plan.data.seed,
+    )  # fmt: skip
+    take_in(book)
+    start = 0
+
+    def show(progress: Progress) -> None:
+        _overall(report, start, len(requests), progress)
+
+    def ask_here(block: Sequence[ChatRequest]) -> str | None:
+        summary = run_calls(
+            block,
+            ledger,
+            wire_for=wires_for(plan, run),
+            dataset_id=folder.dataset_id,
+            options=options,
+            on_progress=show,
+        )
+        return summary.message if summary.stopped else None
+
+    # In blocks, since the engine keeps its pending requests in memory: a direct judge of 1,000
+    # personas has 240,000 prompts of several kilobytes.
+    for start in range(0, len(requests), ASK_BLOCK):
+        block = requests[start : start + ASK_BLOCK]
+        stopped = (
+            ask_in_shards(block, book, engine, ask_here, show)
+            if engine.parallel
+            else ask_here(block)
+        )
+        if stopped is not None:
+            return stopped
+    return None
 
 
 def _overall(report: Report, before: int, total: int, progress: Progress) -> None:

@@ -35,6 +35,13 @@ class FormName(StrEnum):
     virtual = "virtual"
 
 
+class EngineChoice(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    dask = "dask"
+
+
 class JudgeName(StrEnum):
     """Kinds of judges."""
 
@@ -142,6 +149,18 @@ def generate(
         "computed when they are asked for, for millions of users. Default: as the folder has it, "
         "stored in a new one.",
     ),
+    engine: EngineChoice = typer.Option(
+        EngineChoice.local,
+        help="Where the work is done: local is this process, dask the workers of a cluster.",
+    ),
+    scheduler: str | None = typer.Option(
+        None,
+        help="Address of your own Dask scheduler, for instance tcp://10.0.0.5:8786; it must be one "
+        "that you trust. Default: a cluster on this machine, for this run only.",
+    ),
+    workers: int | None = typer.Option(
+        None, help="Dask workers to start, or to wait for. Default: one a core; those there are."
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the result."),
     as_json: bool = typer.Option(False, "--json", help="Print the manifest's facts as JSON."),
 ) -> None:
@@ -198,6 +217,9 @@ def generate(
         max_attempts=max_attempts,
         max_error_rate=max_error_rate,
         allow_unknown_cost=allow_unknown_cost,
+        engine=engine.value,
+        scheduler=scheduler,
+        workers=workers,
     )
     report = ScreenReport(quiet=quiet)
     if dry_run:

@@ -64,7 +64,7 @@ class Run:
         self._options = options
         self._on_progress = on_progress
         self._policy = RetryPolicy(max_attempts=options.max_attempts, backoff_s=options.backoff_s)
-        self._lanes = Lanes(options.concurrency)
+        self._lanes = Lanes(options.concurrency, options.parts)
         self._wires: dict[str, Wire] = {}
         self._tallies = Tallies(options.max_error_rate)
         self._total = self._cached = self._attempts = 0

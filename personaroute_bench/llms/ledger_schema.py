@@ -133,6 +133,10 @@ def storage_error(error: sqlite3.Error, path: Path) -> BenchError:
     return disk_error(OSError(errno.EIO, str(error)), path)
 
 
+class LedgerInUse(UsageError):
+    """Another process works with the ledger."""
+
+
 class ProcessLock:
     """A lock file beside the ledger, held by at most one process and freed when that ends.
 
@@ -144,7 +148,7 @@ class ProcessLock:
         """Take the lock.
 
         Raises:
-            UsageError: another process holds it.
+            LedgerInUse: another process holds it.
             BenchError: the lock file cannot be written.
         """
         self._handle: IO[str] | None = None
@@ -164,7 +168,7 @@ class ProcessLock:
             handle.seek(0)
             owner = handle.read(20).strip() or "unknown"
             handle.close()
-            raise UsageError(
+            raise LedgerInUse(
                 f"the ledger {path} is in use by process {owner}; wait for it to end, or give "
                 "another path with --ledger"
             ) from None

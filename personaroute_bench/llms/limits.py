@@ -26,12 +26,15 @@ class TokenBucket:
 
     An amount larger than the bucket waits for a full one and leaves it in debt, so that no call
     is ever too large to be sent.
+
+    Where several processes share a rate, each has a bucket for its part of it, and of the first
+    burst, so that all of them together begin no faster than one would.
     """
 
-    def __init__(self, per_minute: float):
-        self._rate = per_minute / 60.0
-        self._capacity = max(1.0, per_minute * _BURST_MINUTES)
-        self._level = self._capacity
+    def __init__(self, per_minute: float, parts: int = 1):
+        self._rate = per_minute / parts / 60.0
+        self._capacity = max(1.0, per_minute / parts * _BURST_MINUTES)
+        self._level = max(1.0, per_minute * _BURST_MINUTES) / parts
         self._at = -math.inf
 
     def ready_at(self, amount: float, now: float) -> float:
@@ -48,6 +51,8 @@ class TokenBucket:
     def _filled(self, now: float) -> float:
         if self._level >= self._capacity:
             return self._capacity
+        if self._at == -math.inf:  # a part of the first burst, from the first look on
+            self._at = now
         return min(self._capacity, self._level + max(0.0, now - self._at) * self._rate)
 
 
@@ -135,8 +140,15 @@ class Lanes:
     So a slow LLM holds at most its fair share of the concurrency while others have work.
     """
 
-    def __init__(self, concurrency: int):
+    def __init__(self, concurrency: int, parts: int = 1):
+        """Open no lane yet.
+
+        Args:
+            concurrency: calls in flight, at most.
+            parts: so many processes share the LLMs' rate limits; each keeps to its part.
+        """
         self._concurrency = concurrency
+        self._parts = parts
         self._lanes: dict[str, Lane] = {}
         self._endpoints: dict[tuple[str | None, ...], Endpoint] = {}
         self._order = 0
@@ -162,8 +174,8 @@ class Lanes:
             lane = self._lanes[llm.id] = Lane(
                 llm,
                 self._endpoints.setdefault(place, Endpoint(self._concurrency)),
-                _bucket(llm.requests_per_minute),
-                _bucket(llm.tokens_per_minute),
+                _bucket(llm.requests_per_minute, self._parts),
+                _bucket(llm.tokens_per_minute, self._parts),
             )
         lane.waiting.append(Job(request, key, lane))
         self.pending += 1
@@ -234,5 +246,5 @@ def token_estimate(request: ChatRequest) -> int:
     return prompt + (output_cap(request) or 0)
 
 
-def _bucket(per_minute: float | None) -> TokenBucket | None:
-    return None if per_minute is None else TokenBucket(per_minute)
+def _bucket(per_minute: float | None, parts: int) -> TokenBucket | None:
+    return None if per_minute is None else TokenBucket(per_minute, parts)

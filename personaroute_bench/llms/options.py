@@ -31,6 +31,9 @@ class EngineOptions:
     """Count tokens offline where a provider reports none."""
     backoff_s: float = 0.5
     """First ceiling of the back-off between attempts."""
+    parts: int = 1
+    """So many runs go on side by side and share the LLMs' rate limits; this one takes its part.
+    Concurrency and `max_cost` are its own already."""
 
     def __post_init__(self) -> None:
         check_max_cost(self.max_cost)
@@ -39,6 +42,7 @@ class EngineOptions:
             ("--max-attempts", self.max_attempts, self.max_attempts >= 1, "at least 1"),
             ("--timeout", self.timeout_s, 0 < self.timeout_s < math.inf, "seconds above 0"),
             ("--max-error-rate", self.max_error_rate, 0 <= self.max_error_rate <= 1, "in [0, 1]"),
+            ("parts", self.parts, self.parts >= 1, "at least 1"),
             ("backoff_s", self.backoff_s, 0 <= self.backoff_s < math.inf, "seconds, 0 or more"),
         ):
             if not good:

@@ -153,3 +153,19 @@ def test_endpoints_are_shared_by_url_and_key_only() -> None:
     lanes.add(make_request(make_llm(2, api_key_env="B")), "c")
     assert {taken(lanes).key, taken(lanes).key} == {"a", "c"}
     assert lanes.pick(0.0) == math.inf
+
+
+@pytest.mark.parametrize("per_minute", [6.0, 60.0, 3_000.0])
+@pytest.mark.parametrize("parts", [2, 3, 16])
+def test_parts_of_a_rate_ask_no_faster_than_the_whole(per_minute: float, parts: int) -> None:
+    """So many processes that ask all the time, each with its part, against one with all of it."""
+    buckets = [TokenBucket(per_minute, parts) for _ in range(parts)]
+    burst = max(1.0, 0.1 * per_minute)
+    sent = 0
+    for second in range(180):
+        for bucket in buckets:
+            while bucket.ready_at(1, float(second)) <= second:
+                bucket.take(1, float(second))
+                sent += 1
+        assert sent <= burst + per_minute * second / 60 + 1e-6 * sent
+    assert sent >= 0.9 * per_minute * 3 - parts
