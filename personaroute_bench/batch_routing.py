@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from personaroute_bench.checkpoints import Decision
 from personaroute_bench.errors import UsageError
 from personaroute_bench.files import write_table
+from personaroute_bench.jsonl import parse_line
 
 
 def read_requests(
@@ -39,16 +38,13 @@ def read_requests(
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        try:
-            row: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise UsageError(f"{where}: not an object with query and user_id")
+        row = parse_line(line, where)
         found = (row.get("query"), row.get("user_id", user), row.get("task_id", task))
         for name, value in zip(("query", "user_id", "task_id"), found, strict=True):
             if not isinstance(value, str) and not (name == "task_id" and value is None):
-                raise UsageError(f"{where}: {name} is {value!r}; give a text (or use --user)")
+                raise UsageError(
+                    f"{where}: {name} is {repr(value)[:80]}; give a text (or use --user)"
+                )
         texts.append(found[0])  # type: ignore[arg-type]
         users.append(found[1])  # type: ignore[arg-type]
         tasks.append(found[2])

@@ -51,7 +51,9 @@ def did_you_mean(value: str, known: list[str] | tuple[str, ...]) -> str:
     """Return ``"; did you mean 'x'?"`` for a near miss, else the list of what is known."""
     import difflib
 
-    close = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
+    # Names come from files too: long ones are cut, so that a message stays one.
+    known = [name[:60] for name in known]
+    close = difflib.get_close_matches(value[:60], known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     shown = ", ".join(sorted(known)[:30])

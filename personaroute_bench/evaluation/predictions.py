@@ -85,7 +85,6 @@ def _read(path: Path) -> Any:
 def _read_as(suffix: str, path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.csv
-    import pyarrow.json
     import pyarrow.parquet as pq
 
     if suffix == ".parquet":
@@ -97,8 +96,9 @@ def _read_as(suffix: str, path: Path) -> Any:
             column_types=strings, strings_can_be_null=True, null_values=[""]
         )
         return pyarrow.csv.read_csv(path, convert_options=convert)
-    parse = pyarrow.json.ParseOptions(explicit_schema=strings, unexpected_field_behavior="ignore")
-    return pyarrow.json.read_json(path, parse_options=parse)
+    from personaroute_bench.jsonl import read_json_table
+
+    return read_json_table(path, dict(zip(strings.names, strings.types, strict=True)))[0]
 
 
 def _reason(error: Exception) -> str:

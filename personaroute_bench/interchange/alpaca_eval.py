@@ -37,7 +37,7 @@ def open_alpaca_eval(path: Path, reference: str) -> Source:
     if not truths:
         hint = did_you_mean(reference, list(seen))
         raise UsageError(f"{path} has no outputs of --reference {reference!r}{hint}")
-    return Source("AlpacaEval", _rows(files, reference, truths))
+    return Source("AlpacaEval", path, _rows(files, reference, truths))
 
 
 def _outputs(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -83,7 +83,7 @@ class TableFile:
                     columns[name] = pa.array(values, from_pandas=True)
                 yield first, columns
                 first += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if self._csv:
                 self._explain(numbers)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -102,7 +102,7 @@ class TableFile:
         if not self._csv:
             try:
                 return list(pq.read_schema(self.path).names)
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{self.path} is not a readable Parquet file: {error}") from error
         with self._rows() as rows:
             header = next(rows, None)
@@ -141,7 +141,8 @@ class TableFile:
                 convert_options=convert,
             )
 
-        with ThreadPoolExecutor(_THREADS) as pool:
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
             waiting: deque[Future[pa.Table]] = deque()
             for number, piece in enumerate(_pieces(self.path)):
                 waiting.append(pool.submit(parse, piece, number == 0))
@@ -149,6 +150,10 @@ class TableFile:
                     yield from waiting.popleft().result().combine_chunks().to_batches()
             for table in waiting:
                 yield from table.result().combine_chunks().to_batches()
+        finally:
+            # Not waited for: whoever stops reading early leaves this to the garbage collector,
+            # which may run in one of these very threads, and a thread cannot wait for itself.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
     def _rows(self) -> Iterator[Iterator[list[str]]]:
@@ -216,6 +221,7 @@ def _texts(column: pa.Array) -> pa.DictionaryArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column.validate(full=True)  # a Parquet file may call bytes text that are none
     kind = pa.dictionary(pa.int32(), pa.string())
     if column.type == kind:
         return column

@@ -27,7 +27,7 @@ def open_embedllm(path: Path) -> Source:
     files = [TableFile(file) for file in find(path, "*.csv")]
     for file in files:
         file.need(*_TEXTS, "label")
-    return Source("EmbedLLM", _rows(files))
+    return Source("EmbedLLM", path, _rows(files))
 
 
 def _rows(files: list[TableFile]) -> Iterator[Origin]:

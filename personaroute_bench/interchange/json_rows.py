@@ -92,7 +92,10 @@ def as_number(value: Any, where: str, what: str) -> float | None:
         return None
     if not isinstance(value, bool | int | float):
         raise UsageError(f"{where}: {what} is {str(value)[:40]!r}; give a number, or null")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if math.isinf(number):
         raise UsageError(f"{where}: {what} is not finite; give a number, or null")
     return None if math.isnan(number) else number

@@ -34,7 +34,7 @@ def open_llmrouterbench(path: Path) -> Source:
     Raises:
         UsageError: no JSON file there; while reading: another layout, a wrong cell.
     """
-    return Source("LLMRouterBench", _rows(find(path, "*.json")), free_is_unknown=True)
+    return Source("LLMRouterBench", path, _rows(find(path, "*.json")), free_is_unknown=True)
 
 
 def _rows(files: list[Path]) -> Iterator[Origin]:

@@ -39,7 +39,7 @@ def open_lm_eval(path: Path, *, metric: str | None = None, filter_: str | None =
         for (folder, task), file in latest.items()
         for origin in in_blocks(file, _samples(file, folder.name, task, metric, filter_))
     )
-    return Source("lm-evaluation-harness", rows)
+    return Source("lm-evaluation-harness", path, rows)
 
 
 def _samples(

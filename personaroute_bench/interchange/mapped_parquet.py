@@ -53,7 +53,7 @@ def open_mapped(path: Path, columns: Mapping[str, str], constants: Mapping[str, 
             f"{path}: how is a response scored? give --map score=COLUMN, or --set metric=NAME "
             "with --map ground_truth=COLUMN"
         )
-    return Source(path.name, _rows(file, used, constants))
+    return Source(path.name, path, _rows(file, used, constants))
 
 
 def _rows(

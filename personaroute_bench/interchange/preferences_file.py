@@ -30,7 +30,6 @@ REQUIRED = (
 )
 OPTIONAL = ("chosen_index", "ratings", "source", "licence")
 SUFFIXES = (".parquet", ".jsonl")
-_BLOCK = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +106,9 @@ def read_preferences(path: Path, datasets: Sequence[str] | None = None) -> list[
 
 def _read(path: Path) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.json as pj
     import pyarrow.parquet as pq
+
+    from personaroute_bench.jsonl import read_json_table
 
     if not path.is_file():
         raise UsageError(f"no file {path}; give a Parquet or JSONL file of recorded choices")
@@ -121,12 +121,8 @@ def _read(path: Path) -> pa.Table:
             return pq.read_table(path, columns=names, partitioning=None)
         lists = {"candidates": pa.list_(pa.string()), "responses": pa.list_(pa.string())}
         lists |= {"ratings": pa.list_(pa.float64())}
-        kinds = [(name, lists.get(name, pa.string())) for name in wanted if name != "chosen_index"]
-        parse = pj.ParseOptions(
-            explicit_schema=pa.schema([*kinds, ("chosen_index", pa.int64())]),
-            unexpected_field_behavior="ignore",
-        )
-        return pj.read_json(path, pj.ReadOptions(block_size=_BLOCK), parse)
+        kinds = {name: lists.get(name, pa.string()) for name in wanted}
+        return read_json_table(path, kinds | {"chosen_index": pa.int64()})[0]
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{path} cannot be read as {path.suffix[1:]}: {reason[:300]}") from error

@@ -67,6 +67,8 @@ class Source:
     """A format that was opened: what it is, its rows, and what is known of its LLMs."""
 
     format: str
+    path: Path
+    """What was given, for messages."""
     rows: Iterator[Origin]
     llms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """LLM to fields of the pool file."""
@@ -119,6 +121,12 @@ def write_responses(source: Source, out: str | Path) -> Converted:
         aside.replace(out)
     except OSError as error:
         raise disk_error(error, out) from error
+    except (pa.ArrowException, UnicodeError, OverflowError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{source.path} cannot be read as {source.format}: {reason[:300]}; correct the cell, "
+            "or take the file away"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return done
@@ -217,10 +225,10 @@ class _Check:
         self.unscored += int((recorded & np.isnan(table["score"].to_numpy())).sum())
         self.blank += int(pc.sum(pc.equal(pc.fill_null(table["response"], ""), "")).as_py() or 0)
 
-    def whole(self) -> None:
+    def whole(self, given: Path) -> None:
         """Raise where there is no row, or one (query, LLM) twice."""
         if not self.count:
-            raise UsageError("there are no rows; give files that hold responses")
+            raise UsageError(f"{given} holds no rows; give files that hold responses")
         pairs = np.concatenate(self.pairs)
         order = np.argsort(pairs, kind="stable")
         again = order[1:][pairs[order][1:] == pairs[order][:-1]]
@@ -254,7 +262,7 @@ def _finish(folder: Path, source: Source, check: _Check, out: Path) -> Converted
     """Write the pool and the tasks."""
     import yaml
 
-    check.whole()
+    check.whole(source.path)
     llms = check.names["llm_id"].list
     free = [
         name

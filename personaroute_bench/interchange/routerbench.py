@@ -47,7 +47,7 @@ def open_routerbench(path: Path) -> Source:
         raise UsageError(
             f"{path} has no column 'MODEL' beside a column 'MODEL{_COST}'; is it RouterBench data?"
         )
-    return Source("RouterBench", _rows(file, llms))
+    return Source("RouterBench", path, _rows(file, llms))
 
 
 def _rows(file: TableFile, llms: list[str]) -> Iterator[Origin]:

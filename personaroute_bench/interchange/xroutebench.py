@@ -49,7 +49,7 @@ def open_xroutebench(path: Path) -> Source:
         raise UsageError(f"{path} {what}")
     for file in rows:
         file.need(*_TEXTS)
-    return Source("xRouteBench", _rows(rows), _candidates(files))
+    return Source("xRouteBench", path, _rows(rows), _candidates(files))
 
 
 def _candidates(files: list[TableFile]) -> dict[str, dict[str, Any]]:

@@ -75,6 +75,9 @@ class YamlFile:
 
     def value(self, node: yaml.Node) -> Any:
         """Return the plain Python value of a node."""
+        kind = node.tag.rpartition(":")[2]
+        if isinstance(node, yaml.CollectionNode) and kind not in ("map", "seq"):
+            self.fail(node, f"the tag {node.tag[:60]!r} is not allowed here; write plain values")
         if isinstance(node, yaml.MappingNode):
             return {key: self.value(v) for key, (_, v) in self.mapping(node, "this").items()}
         if isinstance(node, yaml.SequenceNode):

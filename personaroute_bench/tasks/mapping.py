@@ -34,6 +34,7 @@ from personaroute_bench.scoring.registry import check_metric
 from personaroute_bench.tasks.types import Query, Task, TaskSet
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 QUERY_FIELDS = ("query", "ground_truth", "query_id", "metric", "task_id", "prompt")
 
 
@@ -90,12 +91,15 @@ def read_mappings(path: Path) -> tuple[TaskMapping, ...]:
     Raises:
         UsageError: unreadable, no YAML, unknown or missing keys, wrong types, unknown metric.
     """
-    import yaml
+    from personaroute_bench.llms._yaml import YamlFile
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"cannot read the task mapping {path}: {error}") from error
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot read the task mapping {path}: {reason}") from error
+    file = YamlFile(raw, str(path))
+    content = file.value(file.root)
     entries = content.get("tasks") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"{path}: expected a key 'tasks' with a list of tasks (docs/tasks.md)")
@@ -111,13 +115,13 @@ def read_mappings(path: Path) -> tuple[TaskMapping, ...]:
 
 def _mapping(entry: Any, place: str) -> TaskMapping:
     if not isinstance(entry, dict):
-        raise UsageError(f"{place}: expected keys and values, got {entry!r}")
+        raise UsageError(f"{place}: expected keys and values, got {_short(entry)}")
     known = [known.name for known in fields(TaskMapping)]
     for key, value in entry.items():
         if key not in known:
             raise UsageError(f"{place}: unknown key {key!r}{did_you_mean(str(key), known)}")
         if not _has_type(key, value):
-            raise UsageError(f"{place}: {key} cannot be {value!r}; see docs/tasks.md")
+            raise UsageError(f"{place}: {key} cannot be {_short(value)}; see docs/tasks.md")
     values = {key: value for key, value in entry.items() if value is not None}
     texts = {key: value for key, value in values.items() if isinstance(value, str)}
     _check_characters(texts | values.get("fields", {}), place)
@@ -131,8 +135,15 @@ def _mapping(entry: Any, place: str) -> TaskMapping:
     for name in mapping.fields:
         if name not in QUERY_FIELDS:
             raise UsageError(f"{place}: unknown field {name!r}{did_you_mean(name, QUERY_FIELDS)}")
-    check_metric(mapping.metric)
+    try:
+        check_metric(mapping.metric)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
     return mapping
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _has_type(key: str, value: Any) -> bool:
@@ -161,7 +172,9 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
     for step in path.split("."):
         if isinstance(value, Mapping) and step in value:
             value = value[step]
-        elif isinstance(value, (list, tuple)) and step.isdecimal() and int(step) < len(value):
+        elif (
+            isinstance(value, (list, tuple)) and _NUMBER.fullmatch(step) and int(step) < len(value)
+        ):
             value = value[int(step)]
         else:
             raise LookupError(path)

@@ -62,11 +62,10 @@ class RecordedFile:
 
     def llm_ids(self) -> list[str]:
         """Return the LLMs of the file, sorted."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         with self._reading():
-            column = self._dataset.to_table(columns=[self._llm])[self._llm].cast(pa.string())
+            column = _text(self._dataset.to_table(columns=[self._llm])[self._llm])
         return sorted(pc.unique(column).drop_null().to_pylist())
 
     def index(self, llm_ids: Sequence[str]) -> pa.Table:
@@ -84,10 +83,8 @@ class RecordedFile:
         tables, start = [], 1
         with self._reading():
             for batch in self._dataset.to_batches(columns=[*names, self._llm]):
-                columns = {
-                    name: batch[name].cast(pa.string()).dictionary_encode() for name in names
-                }
-                llm = batch[self._llm].cast(pa.string())
+                columns = {name: _text(batch[name]).dictionary_encode() for name in names}
+                llm = _text(batch[self._llm])
                 columns["llm_id"] = llm
                 columns["row"] = pa.array(np.arange(start, start + batch.num_rows))
                 start += batch.num_rows
@@ -117,9 +114,9 @@ class RecordedFile:
         with self._reading():
             read = self._dataset.to_table(columns=names, filter=keep)
             columns = {
-                "query_id": read["query_id"].cast(pa.string()),
-                "llm_id": read[self._llm].cast(pa.string()),
-                "response": read["response"].cast(pa.string()),
+                "query_id": _text(read["query_id"]),
+                "llm_id": _text(read[self._llm]),
+                "response": _text(read["response"]),
                 "recorded_score": read["score"].cast(pa.float64())
                 if "score" in self.columns
                 else pa.nulls(read.num_rows, pa.float64()),
@@ -166,7 +163,9 @@ class RecordedFile:
         if suffix == ".csv":
             return ds.dataset(self.path, format=_csv_format(types))
         if suffix in (".jsonl", ".ndjson"):
-            return ds.dataset(self.path, format=_json_format(self.path, types))
+            from personaroute_bench.jsonl import read_json_table
+
+            return ds.dataset(read_json_table(self.path, types)[0])
         raise UsageError(
             f"{self.path}: cannot read {suffix or 'a file without suffix'!r}; --responses takes "
             ".parquet, .jsonl or .csv"
@@ -186,6 +185,15 @@ class RecordedFile:
             ) from error
 
 
+def _text(column: Any) -> Any:
+    """Return a column as strings; ArrowInvalid where its bytes are no UTF-8."""
+    import pyarrow as pa
+
+    column = column.cast(pa.string())
+    column.validate(full=True)  # a Parquet file may call any bytes text
+    return column
+
+
 def _csv_format(types: dict[str, Any]) -> Any:
     import pyarrow.csv as pc
     import pyarrow.dataset as ds
@@ -197,15 +205,3 @@ def _csv_format(types: dict[str, Any]) -> Any:
             column_types=types, null_values=[""], strings_can_be_null=True
         ),
     )
-
-
-def _json_format(path: Path, types: dict[str, Any]) -> Any:
-    import pyarrow as pa
-    import pyarrow.dataset as ds
-    import pyarrow.json as pj
-
-    read = pj.ReadOptions(block_size=_BLOCK)
-    found = ds.dataset(path, format=ds.JsonFileFormat(read_options=read)).schema
-    fields = [pa.field(field.name, types.get(field.name, field.type)) for field in found]
-    parse = pj.ParseOptions(explicit_schema=pa.schema(fields))
-    return ds.JsonFileFormat(read_options=read, parse_options=parse)

@@ -21,7 +21,6 @@ docs/personas.md explains each key.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -319,7 +318,9 @@ def _number(
 ) -> float:
     value = file.value(field[1])
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
+    # Compared before it is made a float, which a very long whole number cannot become; NaN is
+    # neither above nor below.
+    if not number or not low <= value <= high:
         file.fail(
             field[1],
             f"bad {what} {repr(value)[:80]}: it must be a number from {low:g} to {high:g}",

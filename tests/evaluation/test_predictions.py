@@ -118,9 +118,17 @@ def test_a_parquet_column_that_is_no_text_is_named(
         ("a.csv", b"user_id,query_id,llm_id\n8,q,\xff\n", r"a\.csv: .*invalid UTF8"),
         ("a.csv", b"user_id,query_id,llm_id,\xff\n8,q,a,b\n", r"cannot read .*a\.csv"),
         ("a.csv", b"user_id,query_id,llm_id,llm_id\n8,q,a,b\n", r"a\.csv has 2 columns 'llm_id'"),
-        ("a.jsonl", b'{"user_id":"\xff","query_id":"q","llm_id":"a"}\n', r"column 'user_id'"),
-        ("a.jsonl", b'{"user_id":["8"],"query_id":"q","llm_id":"a"}\n', r"user_id.* to array"),
-        ("a.jsonl", b'{"user_id":"\\ud800","query_id":"q","llm_id":"a"}\n', "surrogate pair"),
+        ("a.jsonl", b'{"user_id":"\xff","query_id":"q","llm_id":"a"}\n', r"a\.jsonl.*not UTF-8"),
+        (
+            "a.jsonl",
+            b'{"user_id":["8"],"query_id":"q","llm_id":"a"}\n',
+            r"line 1: user_id is \['8'\]; give text",
+        ),
+        (
+            "a.jsonl",
+            b'{"user_id":"\\ud800","query_id":"q","llm_id":"a"}\n',
+            r"line 1: user_id is .*ud800",
+        ),
     ],
 )
 def test_text_that_is_none_is_named(tmp_path: Path, file: str, text: bytes, message: str) -> None:

@@ -94,9 +94,12 @@ def test_wrong_files(tmp_path: Path, row: Row, write: Write) -> None:
     (tmp_path / "p.csv").write_text("dataset\n")
     with pytest.raises(UsageError, match=r"cannot read '.csv'; give .parquet or .jsonl"):
         read_preferences(tmp_path / "p.csv")
-    for name in ("broken.parquet", "broken.jsonl"):
+    for name, words in (
+        ("broken.parquet", "broken.parquet cannot be read as"),
+        ("broken.jsonl", "broken.jsonl, line 1: not valid JSON"),
+    ):
         (tmp_path / name).write_text("{not")
-        with pytest.raises(UsageError, match=f"{name} cannot be read as"):
+        with pytest.raises(UsageError, match=words):
             read_preferences(tmp_path / name)
     least = {name: value for name, value in row().items() if name != "outcome"}
     with pytest.raises(UsageError, match="no column 'outcome'"):

@@ -406,7 +406,7 @@ def _set(row: int, column: str, value: Any) -> Any:
         (_embedllm(_set(3, "prompt", "other")), r"row 4 .*: query is not what an earlier row says"),
         (_embedllm(_set(2, "model_name", None)), r"row 3 .*: llm_id is empty"),
         (_embedllm(lambda f: pd.concat([f, f[:1]])), r"row 9: a second response of LLM"),
-        (_embedllm(lambda f: f.head(0)), "there are no rows"),
+        (_embedllm(lambda f: f.head(0)), "holds no rows"),
         (_embedllm(lambda f: f.drop(columns="label")), "no column 'label'"),
     ],
 )
@@ -436,4 +436,4 @@ def test_the_folder_one_stands_in_is_no_new_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is where you are; name a new folder"):
-        write_responses(Source("any", iter(())), Path())
+        write_responses(Source("any", Path(), iter(())), Path())

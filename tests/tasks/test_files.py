@@ -177,7 +177,7 @@ def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
         ("a.csv", "query,ground_truth\nx\n", r"row 1: has not as many cells"),
         ("a.csv", 'query,ground_truth\n"x,y\n', r"broken CSV"),
         ("a.parquet", "PAR1 not", r"not a readable Parquet file"),
-        ("a.yaml", "tasks: [", r"cannot read the task mapping"),
+        ("a.yaml", "tasks: [", r"a.yaml:1: this is not valid YAML"),
         ("a.yaml", "files: []", r"expected a key 'tasks'"),
         (
             "a.yaml",
@@ -195,7 +195,11 @@ def test_fingerprint_follows_content_not_place(tmp_path: Path) -> None:
             r"cannot read .*none.jsonl: No such file",
         ),
         ("a.yaml", "tasks: [{task_id: t, path: x}, {task_id: t, path: y}]", r"'t' occurs twice"),
-        ("a.yaml", "tasks: [!!python/object/apply:os.getcwd []]", r"cannot read the task mapping"),
+        (
+            "a.yaml",
+            "tasks: [!!python/object/apply:os.getcwd []]",
+            r"a.yaml:1: the tag .* not allowed",
+        ),
         ("a.txt", "x", r"cannot read '.txt'"),
     ],
 )

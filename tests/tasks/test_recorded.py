@@ -232,6 +232,5 @@ def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"takes .parquet, .jsonl or .csv"):
         RecordedResponses(tmp_path / "x.txt")
     wrong = write(tmp_path / "w.jsonl", rows(cost_usd="dear"))
-    source = RecordedResponses(wrong)
-    with pytest.raises(UsageError, match="cannot be read as jsonl"):
-        source.responses(load(source), LLMS)
+    with pytest.raises(UsageError, match=r"w.jsonl, line 1: cost_usd is 'dear'; give a number"):
+        RecordedResponses(wrong)
