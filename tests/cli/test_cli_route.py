@@ -121,8 +121,8 @@ def test_wrong_usage(bench: Bench, trained: Path, arguments: list[str], message:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: not JSON"),
-        ("[1]", "line 2: not an object"),
+        ("{", "line 2: not valid JSON"),
+        ("[1]", "line 2: expected an object"),
         ('{"query": 3, "user_id": "u"}', "line 2: query is 3"),
         ('{"query": "x"}', "line 2: user_id is None"),
         ('{"query": "x", "user_id": "u", "task_id": 7}', "line 2: task_id is 7"),
