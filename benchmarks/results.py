@@ -1,12 +1,13 @@
 """Every figure of docs/results.md, with one command that says how long it takes and resumes.
 
-    python benchmarks/results.py [--only GLOB] [--seeds N] [--jobs N] [--work DIR]
+    python benchmarks/results.py [--only GLOB …] [--seeds N] [--jobs N] [--work DIR]
     python benchmarks/results.py --list             # cells, state and expected seconds
     python benchmarks/results.py --page-only        # docs/results.md from benchmarks/results/
     python benchmarks/results.py --smoke            # a plan of seconds, page beside its figures
 
 Cells are run in the order of their importance, each on one core. Their choices stay under --work;
-figures go to benchmarks/results/figures.json, from which alone the page is made.
+figures join those kept in benchmarks/results/figures.json, from which alone the page is made. A
+condition (all routers in one setting on one data set) measured anew replaces the kept one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", metavar="GLOB", help="cells whose names match, see --list")
+    parser.add_argument(
+        "--only",
+        metavar="GLOB",
+        nargs="+",
+        help="only cells whose names match, see --list; those of the first pattern come first",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time (default 2)")
     parser.add_argument("--work", type=Path, help="data, cells, choices (default out/results)")
@@ -49,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
             plan = smoke_plan() if options.smoke else full_plan(options.seeds)
             for what, why in plan.skipped.items():
                 print(f"skipped: {what}: {why}")
-            cells = list(chosen(plan, options.only))
+            cells = chosen(plan, options.only)
             if not cells:
-                parser.error(f"no cell matches --only {options.only!r}; see --list")
+                parser.error(f"no cell matches --only {' '.join(options.only)}; see --list")
             if options.list:
-                return show(plan, cells, work)
+                return show(plan, cells, work, kept)
             if not options.figures_only:
                 from results_lib.run import run_cells
 
@@ -62,13 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"{failed} cells failed; the same command tries them again")
             if options.cells_only:
                 return 0
-            if not (options.figures_only or options.only):
-                from results_lib.extras import run_extras
-
-                run_extras(plan, work, kept)
+            from results_lib.extras import run_extras
             from results_lib.figures import write_figures
 
-            write_figures(plan, work, kept)
+            if not (options.figures_only or options.only):
+                run_extras(plan, work, kept)
+            sys.stdout.writelines(f"{line}\n" for line in write_figures(plan, work, kept))
         from results_lib.page import write_page
 
         write_page(kept, page)
@@ -82,22 +87,32 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def show(plan, cells, work) -> int:  # type: ignore[no-untyped-def]
-    """Print cells with their state and expected seconds."""
+def show(plan, cells, work, folder) -> int:  # type: ignore[no-untyped-def]
+    """Print cells with their state and expected seconds: done here, or kept in the folder."""
     from results_lib.cells import finished
+    from results_lib.kept import is_kept, is_older, read_rows, standing
     from results_lib.plan import Clock, duration
 
     clock = Clock(plan)
     done = {cell.name: finished(work, cell) for cell in cells}
+    kept = standing(read_rows(folder))
     for cell in cells:
         if done[cell.name]:
             clock.learn(cell, done[cell.name]["seconds"])
     for cell in cells:
-        state = "done" if done[cell.name] else "    "
-        print(f"{state} {clock.expect(cell):7.0f} s  {cell.seeds} seeds  {cell.name}")
+        state, note = "done" if done[cell.name] else "", ""
+        if is_kept(cell, kept):
+            state = state or "kept"
+            note = f"  kept of {kept[cell.name]['commit']}"
+            note += ", its code has changed" if is_older(cell.router, kept[cell.name]) else ""
+        print(f"{state:4} {clock.expect(cell):7.0f} s  {cell.seeds} seeds  {cell.name}{note}")
     todo = [cell for cell in cells if not done[cell.name]]
     total = duration(clock.total(todo))
-    print(f"{len(cells)} cells, {len(cells) - len(todo)} done; about {total} of one core to go")
+    standing_here = sum(is_kept(cell, kept) for cell in cells)
+    print(
+        f"{len(cells)} cells: {len(cells) - len(todo)} done here, figures of {standing_here} kept; "
+        f"about {total} of one core for what is not done here"
+    )
     return 0
 
 

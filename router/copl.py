@@ -30,7 +30,7 @@ from personaroute_bench.evaluation.protocol import History, Requests
 
 from .answering import answers, cheapest_first
 from .asked import Asked, floats, past_and_scale, task_places
-from .descent import Draws, descend, import_torch, one_thread
+from .descent import Draws, descend, import_torch, one_thread, ranking_loss
 from .edges import likings, query_folds
 from .records import Past
 from .utility import Doubles, Floats, Ints
@@ -183,7 +183,7 @@ class Copl:
             edges, shares, asked = folds[rng.integers(len(folds))]
             users, items = propagate(weights, edges.thinned(draws))
             some = torch.as_tensor(rng.permutation(U)[:USERS])
-            return ranking_loss(shares @ rate(users[some], items), asked.some(some, slice(None)))
+            return _lost(shares @ rate(users[some], items), asked.some(some, slice(None)))
 
         score = None
         if len(past.tasks) > Q:
@@ -193,7 +193,7 @@ class Copl:
 
             def score() -> float:
                 users, items = propagate(weights, edges)
-                return -float(ranking_loss(shares @ rate(users[some], items), asked))
+                return -float(_lost(shares @ rate(users[some], items), asked))
 
         steps = STEPS if score is not None else DEFAULT_STEPS
         self.validated = descend(
@@ -251,7 +251,7 @@ class Copl:
 
         def loss() -> Tensor:
             scores = share @ rate(mine, torch.cat([items, usual + aside], 1))
-            lost: Tensor = ranking_loss(scores, asked) + SHRINK * aside.square().sum()
+            lost: Tensor = _lost(scores, asked) + SHRINK * aside.square().sum()
             return lost
 
         descend([aside], loss, steps=NEWCOMER_STEPS, rate=NEWCOMER_RATE)
@@ -321,13 +321,9 @@ def preferences(values: Tensor) -> Tensor:
     return gap.nan_to_num(0.0).clamp(min=0)
 
 
-def ranking_loss(scores: Tensor, asked: Asked) -> Tensor:
-    """Return the mean −log σ(difference of scores) over preferences, weighed by how strong."""
-    torch = import_torch()
-    better = preferences(asked.target.masked_fill(~asked.told, torch.nan))
-    lost = torch.nn.functional.softplus(scores[..., None, :] - scores[..., :, None])
-    mean: Tensor = (lost * better).sum() / better.sum().clamp(min=1e-9)
-    return mean
+def _lost(scores: Tensor, asked: Asked) -> Tensor:
+    """Return the ranking loss of scores [U, n, M]."""
+    return ranking_loss(scores, asked.target.masked_fill(~asked.told, np.nan), 1e-9)
 
 
 def _adjacency(sums: Floats, shares: Floats) -> Tensor:

@@ -126,7 +126,7 @@ def descend(
             {"params": list(parameters), "lr": rate, "weight_decay": decay},
             {"params": list(fast), "lr": 10 * rate, "weight_decay": 0.0},
         ]
-        optimiser = torch.optim.AdamW([group for group in groups if group["params"]])
+        optimiser = torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
         everything = [*parameters, *fast]
         best, kept, worse = -np.inf, [], 0
 
@@ -154,3 +154,22 @@ def descend(
                 for parameter, value in zip(everything, kept, strict=True):
                     parameter.copy_(value)
     return float(best)
+
+
+def ranking_loss(scores: torch.Tensor, values: torch.Tensor, least: float) -> torch.Tensor:
+    """Return the mean −log σ(difference of scores) over preferences, weighed by how strong.
+
+    Args:
+        scores: [..., M].
+        values: [..., M] NaN where nothing is told: of two, the one of more value is preferred.
+        least: the weights count for this much at least, so that nothing divides by nothing.
+    """
+    torch = import_torch()
+    a, b = torch.triu_indices(scores.shape[-1], scores.shape[-1], 1)
+    gap = (values[..., a] - values[..., b]).nan_to_num(0.0)
+    # Each pair once; as a product of matrices, whose gradient is one, too.
+    every = torch.eye(scores.shape[-1], dtype=scores.dtype)
+    ahead = scores @ (every[:, a] - every[:, b])
+    lost = torch.nn.functional.softplus(-ahead * gap.sign())
+    mean: torch.Tensor = (lost * gap.abs()).sum() / gap.abs().sum().clamp(min=least)
+    return mean

@@ -11,7 +11,6 @@ C contents, D dimensions of embeddings, K facts, d of states, H heads of d / H.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -48,15 +47,37 @@ class Graph:
     """[Q, D]"""
     tasks: Tensor
     """[Q] ascending; T where unknown."""
-    starts: tuple[int, ...]
-    """[T + 1] where each task's queries begin, and where the last one's end."""
+    slots: Tensor
+    """[T, W] the queries of each task, W being those of the largest; any where there are fewer."""
+    filled: Tensor
+    """[T, W] false where there are fewer."""
     facts: Tensor
     """[M, K]"""
 
-    @property
-    def within(self) -> list[slice]:
-        """[T] the queries of each task."""
-        return [slice(a, b) for a, b in itertools.pairwise(self.starts)]
+
+@dataclass(frozen=True)
+class Told:
+    """What users told, by task: the edges of their sessions."""
+
+    seen: Tensor
+    """[T, U, W · M] the responses that they told of."""
+    liking: Tensor
+    """[T, U, W · M] how much they liked them."""
+    queries: Tensor
+    """[U, T, 1] the number of queries they told about."""
+    liked: Tensor
+    """[U, T, M] how much they liked each LLM."""
+
+    @classmethod
+    def of(cls, graph: Graph, liking: Tensor, seen: Tensor) -> Told:
+        """Sort likings [U, Q, M], zero where not seen, and what is seen by task."""
+        seen = seen[:, graph.slots] & graph.filled[..., None]  # [U, T, W, M]
+        liking = liking[:, graph.slots] * graph.filled[..., None]
+        queries = seen.any(-1).sum(-1, keepdim=True)
+        liked = liking.sum(2) / (queries + 1)
+        return cls(
+            seen.transpose(0, 1).flatten(2), liking.transpose(0, 1).flatten(2), queries, liked
+        )
 
 
 @dataclass(frozen=True)
@@ -133,10 +154,10 @@ class Layer(nn.Module):
         self.task_to_session = nn.Linear(d, d, bias=False)
 
     def forward(
-        self, graph: Graph, nodes: Nodes, responses: Tensor, liking: Tensor, seen: Tensor
+        self, graph: Graph, nodes: Nodes, responses: Tensor, told: Told
     ) -> tuple[Nodes, Tensor]:
         """Return new states of all nodes, and of responses [Q, M, d]."""
-        T, flat = len(graph.starts) - 1, responses.flatten(0, 1)
+        T, flat = len(graph.slots), responses.flatten(0, 1)
         of_llm = self.attention["llm"](
             nodes.llms[:, None], responses.transpose(0, 1), graph.ok.T[:, None]
         )[:, 0]
@@ -144,22 +165,13 @@ class Layer(nn.Module):
         mine = (graph.tasks == everything) | (everything == T)
         there = (mine[..., None] & graph.ok).flatten(1)
         of_task = self.attention["task"](nodes.tasks, flat, there)
-        sessions = [
-            self.attention["session"](
-                nodes.people[:, t],
-                responses[rows].flatten(0, 1),
-                seen[:, rows].flatten(1),
-                liking[:, rows].flatten(1),
-            )
-            for t, rows in enumerate(graph.within)
-        ]
-        told = torch.stack([seen[:, rows].any(-1).sum(1) for rows in graph.within], -1)[..., None]
-        liked = torch.stack([liking[:, rows].sum(1) for rows in graph.within], 1) / (told + 1)
-        messages = torch.stack(sessions, 1) + liked @ self.llm_to_session(nodes.llms)
-        of_session = messages + self.task_to_session(nodes.tasks[:T])
-        mean = (told * messages).sum(1, keepdim=True) / (told.sum(1, keepdim=True) + 1)
-        of_user = self.session_to_user(mean)
         old, user = nodes.people[:, :T], nodes.people[:, T:]
+        within = responses[graph.slots].flatten(1, 2)
+        sessions = self.attention["session"](old.transpose(0, 1), within, told.seen, told.liking)
+        messages = sessions.transpose(0, 1) + told.liked @ self.llm_to_session(nodes.llms)
+        of_session = messages + self.task_to_session(nodes.tasks[:T])
+        whole = told.queries.sum(1, keepdim=True) + 1
+        of_user = self.session_to_user((told.queries * messages).sum(1, keepdim=True) / whole)
         of_response = (
             self.llm_to_response(nodes.llms) + self.task_to_response(nodes.tasks)[graph.tasks, None]
         )
@@ -217,14 +229,15 @@ class Network(nn.Module):
         llms = self.facts(facts)
         queries = self.embedding(self.shaken(graph.embeddings))
         none = queries.new_zeros(1, queries.shape[-1])
-        tasks = [queries[rows].sum(0) / max(1, rows.stop - rows.start) for rows in graph.within]
+        count = graph.filled.sum(1, keepdim=True).clamp(min=1)
+        tasks = (queries[graph.slots] * graph.filled[..., None]).sum(1) / count
         responses = self.content(graph.content) + self.author(llms) + self.asked(queries)[:, None]
-        asked = seen.any(-1)
-        told = torch.stack([asked[:, rows].sum(1) for rows in (*graph.within, slice(None))], 1)
-        people = self.told(torch.log1p(told[..., None].float()))
-        nodes = Nodes(llms, torch.cat([*(task[None] for task in tasks), none]), people)
+        told = Told.of(graph, liking, seen)
+        every = torch.cat([told.queries, seen.any(-1).sum(1)[:, None, None]], 1)
+        people = self.told(torch.log1p(every.float()))
+        nodes = Nodes(llms, torch.cat([tasks, none]), people)
         for layer in self.layers:
-            nodes, responses = layer(graph, nodes, responses, liking, seen)
+            nodes, responses = layer(graph, nodes, responses, told)
         return nodes
 
     def scores(self, nodes: Nodes, tasks: Tensor, embeddings: Tensor) -> Tensor:
@@ -238,21 +251,26 @@ class Network(nn.Module):
         parts = (self.heads, -1)
         query = nodes.tasks[tasks] + self.embedding(self.shaken(embeddings))
         ask = self.query(nodes.llms).unflatten(-1, parts)  # [M, H, k]
-        logits, values = [], []
+        match = self.match(nodes.llms).unflatten(-1, parts) / nodes.llms.shape[-1] ** 0.5
+        onward = self.from_tokens.weight.unflatten(-1, parts)  # [d, H, k]
+        # Whatever is linear in a state is computed before the states meet: there are few of them,
+        # and many (user, query, LLM).
+        logits, products, values = [], [], []
         for kind, state in zip(
             self.kind, (nodes.people[:, -1:], nodes.people, query[None]), strict=True
         ):
             token = self.dropout(state) + kind
             key = self.key(token).unflatten(-1, parts)
+            value = self.value(token).unflatten(-1, parts)
             logits.append(torch.einsum("unhk,mhk->unmh", key, ask) / key.shape[-1] ** 0.5)
-            values.append(self.value(token).unflatten(-1, parts)[:, :, None])
-        logits[1], values[1] = logits[1][:, tasks], values[1][:, tasks]
-        pairs = [x.expand_as(logits[1] + logits[2]) for x in logits]
-        weight = torch.softmax(torch.stack(pairs)[..., None], 0)
-        found = weight[0] * values[0] + weight[1] * values[1] + weight[2] * values[2]
-        found = found.flatten(-2)
-        hidden = torch.relu(self.from_tokens(found) + self.from_llm(nodes.llms))
-        product = (found * self.match(nodes.llms)).sum(-1) / found.shape[-1] ** 0.5
+            products.append(torch.einsum("unhk,mhk->unmh", value, match))
+            values.append(torch.einsum("unhk,dhk->unhd", value, onward))
+        for of in (logits, products, values):
+            of[1] = of[1][:, tasks]
+        weight = torch.softmax(_stacked(logits), 3)  # [U, n, M, 3, H]
+        product = (weight * _stacked(products)).flatten(-2).sum(-1)
+        found = weight.flatten(-2) @ _stacked(values, 2).flatten(2, 3)
+        hidden = torch.relu(found + self.from_tokens.bias + self.from_llm(nodes.llms))
         scores: Tensor = self.out(hidden)[..., 0] + product
         return scores
 
@@ -261,3 +279,8 @@ class Network(nn.Module):
         if self.training and self.noise:
             return embeddings + self.noise * torch.randn_like(embeddings)
         return embeddings
+
+
+def _stacked(parts: list[Tensor], dim: int = 3) -> Tensor:
+    """Return arrays of users, of sessions and of queries, [U, n, …] each, along a new axis."""
+    return torch.stack([part.expand_as(parts[1]) for part in parts], dim)

@@ -33,7 +33,7 @@ from .asked import Asked, floats, past_and_scale, task_places
 from .descent import descend, import_torch, one_thread
 from .edges import likings, llm_facts, query_folds
 from .records import Past, Space
-from .utility import Floats, Ints
+from .utility import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .gmt_network import Graph, Nodes
 
 RATE, DECAY = 3e-3, 1e-2
-STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 400, 200, 20, 8
+STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 400, 200, 20, 6
 HIDDEN_SHARE = 0.2
 # Users and queries asked about in a step, and users on whom validation is checked.
 USERS, TARGETS, CHECKED = 32, 64, 128
@@ -201,13 +201,15 @@ class GmtRouter:
         order = np.argsort(task, kind="stable")
         past, task = past.of_queries(rows[order]), task[order]
         liking, seen = likings(past, self.scale)[0], past.seen
+        slots, filled = _slots(task, self.tasks)
         popular = liking.sum(axis=0) / (seen.sum(axis=0) + 1)
         graph = Graph(
             content=floats(np.concatenate([self.space.content(past), popular[..., None]], -1)),
             ok=torch.as_tensor(past.ok),
             embeddings=floats(past.embeddings),
             tasks=torch.as_tensor(task),
-            starts=tuple(np.searchsorted(task, np.arange(self.tasks + 1)).tolist()),
+            slots=torch.as_tensor(slots),
+            filled=torch.as_tensor(filled),
             facts=floats(self.facts),
         )
         return Visible(graph, floats(liking), torch.as_tensor(seen))
@@ -227,3 +229,11 @@ class GmtRouter:
             nothing = torch.zeros(1, Q, M)
             nodes = self.network(visible.graph, nothing, nothing > 0)
         self.nodes: Nodes = replace(nodes, people=torch.cat([*people, nodes.people]))
+
+
+def _slots(task: Ints, count: int) -> tuple[Ints, Bools]:
+    """Return the places [T, W] of each task's queries, and which of these there are."""
+    bounds = np.searchsorted(task, np.arange(count + 1))
+    place = bounds[:-1, None] + np.arange(np.diff(bounds).max(initial=0))
+    filled = place < bounds[1:, None]
+    return np.where(filled, place, 0), filled

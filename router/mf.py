@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .descent import Draws, descend, import_torch, one_thread
+from .descent import Draws, descend, import_torch, one_thread, ranking_loss
 from .expectations import aligned, lessons, ranked
 from .means import Doubles, first_best
 from .past import past_of, worth_of
@@ -231,17 +231,13 @@ class MfPersonal(Mf):
         torch = import_torch()
         told = np.nonzero(np.isfinite(values).any(axis=-1))
         row, query = torch.as_tensor(rows[told[0]]), torch.as_tensor(told[1])
-        kept = torch.as_tensor(values[told])  # [rows told, M]
+        kept = _tensor(values[told])  # [rows told, M]
 
         def loss(score: Any) -> Any:
             batch = draws.rows(len(row), BATCH)
             guess = score[query[batch]] + self._user_scores()[row[batch]]
-            value = kept[batch]
-            better = value[:, :, None] > value[:, None, :]  # false for NaN
-            gap = guess[:, :, None] - guess[:, None, :]
-            weight = torch.where(better, value[:, :, None] - value[:, None, :], 0.0)
-            lost = -(torch.nn.functional.logsigmoid(gap) * weight).sum()
-            return lost / weight.sum().clamp(min=1e-6) + self.shrink * penalty() / len(rows)
+            lost = ranking_loss(guess, kept[batch], 1e-6)
+            return lost + self.shrink * penalty() / len(rows)
 
         return loss
 

@@ -26,6 +26,7 @@ from personaroute_bench.evaluation.choices import choices_digest
 from personaroute_bench.evaluation.registry import load
 from personaroute_bench.files import atomic_path, read_json, write_json
 from results_lib.forest import ForestOfCost, ForestOfStyle
+from results_lib.kept import code_digest
 from results_lib.plan import BASELINES, FOREST, JUDGE, ROOT, Cell, own_protocol
 
 METRICS = ("reward", "oracle_normalised_reward", "accuracy", "performance", "cost_usd", "charged")
@@ -98,6 +99,7 @@ def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - start, 2),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": commit(),
+        "code": code_digest(cell.router),
         "versions": versions(),
         "results": results,
     }

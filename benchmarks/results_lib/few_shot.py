@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from results_lib.plan import LLM_SHOTS, REFERENCE, SHOTS
-from results_lib.tables import Case, Figures, aim, grid, interval, per_cent
+from results_lib.tables import Case, Figures, aim, grid, interval, mark, per_cent, table
 
 # setting: share wanted, the paper's, numbers of shots
 WANTED = {"new-user": (0.85, 64.81, SHOTS), "new-llm": (0.90, 85.80, LLM_SHOTS)}
@@ -52,14 +52,12 @@ def few_shot(figures: Figures) -> list[str]:
 
 def _by_shots(figures: Figures, setting: str, feedback: str, shots: tuple[int, ...]) -> list[str]:
     """Return the reference by data set and number of shots, as a grid of one router a row."""
-    from results_lib.tables import table
-
     lines = []
     for data, strategy in figures.sets:
         cells = [figures.label(data, strategy)]
         for k in shots:
             row = figures.find(data, strategy, setting, feedback, shots=k)
             entry = (row or {"routers": {}})["routers"].get(REFERENCE)
-            cells.append(interval(entry and entry["normalised"]))
+            cells.append(interval(entry and entry["normalised"]) + mark(entry))
         lines.append(cells)
     return table(["data", *(f"k = {k}" for k in shots)], lines)

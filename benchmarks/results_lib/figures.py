@@ -7,7 +7,6 @@ over seeds first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,17 @@ from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.controls import CONTROLS, control_choices
 from personaroute_bench.evaluation.metrics import Outcomes, oracle_normalised_reward, score
 from personaroute_bench.evaluation.significance import p_value
-from personaroute_bench.files import atomic_path, sha256_file
+from personaroute_bench.files import sha256_file
 from results_lib.cells import choices_path, finished, key
+from results_lib.kept import (
+    cell_facts,
+    data_digest,
+    is_kept,
+    merged,
+    read_rows,
+    standing,
+    write_rows,
+)
 from results_lib.plan import BASELINES, FOREST, REFERENCE, Cell, Plan, is_personal, own_protocol
 
 Doubles = NDArray[np.float64]
@@ -63,36 +71,44 @@ class Sample:
         return {"mean": _number(self.mean), "low": _number(low), "high": _number(high)}
 
 
-def write_figures(plan: Plan, work: Path, folder: Path, draws: int = DRAWS) -> None:
-    """Compute every figure of the finished cells, and write FOLDER/figures.json."""
+def write_figures(plan: Plan, work: Path, folder: Path, draws: int = DRAWS) -> list[str]:
+    """Compute every figure of the finished cells, and join them with those kept in the folder.
+
+    Returns:
+        What is to be told: lines of `merged`.
+    """
     facts = {cell: finished(work, cell) for cell in plan.cells}
     done = {cell: found for cell, found in facts.items() if found is not None}
     if not done:
         raise BenchError(f"no cell of the plan is finished in {work}; run them first")
-    rows = []
+    measured = []
     for data in plan.data:
         mine = {cell: found for cell, found in done.items() if cell.data == data.name}
         if mine:
             benchmark = _load(work / "data" / data.name, mine)
-            rows += _of_data(benchmark, mine, work, draws)
-    made = {
+            measured += _of_data(benchmark, mine, work, draws)
+    rows, told = merged(read_rows(folder), measured, plan)
+    write_rows(folder, _made(plan, rows, list(done.values())[-1]["versions"], draws), rows)
+    return told
+
+
+def _made(
+    plan: Plan, rows: Sequence[Mapping[str, Any]], versions: Any, draws: int
+) -> dict[str, Any]:
+    """Return what figures.json says of itself; the versions are those of the last cells."""
+    kept = standing(rows)
+    return {
         "cells": len(plan.cells),
-        "done": len(done),
-        "hours": round(sum(found["seconds"] for found in done.values()) / 3600, 2),
-        "commits": sorted({found["commit"] for found in done.values()}),
-        "first": min(found["finished"] for found in done.values())[:10],
-        "last": max(found["finished"] for found in done.values())[:10],
-        "versions": list(done.values())[-1]["versions"],
+        "done": sum(is_kept(cell, kept) for cell in plan.cells),
+        "hours": round(sum(facts["seconds"] or 0 for facts in kept.values()) / 3600, 2),
+        "first": min(facts["finished"] for facts in kept.values()),
+        "last": max(facts["finished"] for facts in kept.values()),
+        "versions": versions,
         "draws": draws,
-        "seeds": max(cell.seeds for cell in done),
+        "seeds": max(entry["seeds"] for row in rows for entry in row["routers"].values()),
         "skipped": dict(plan.skipped),
         "data": {data.name: data.label for data in plan.data},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows)
-    with atomic_path(folder / "figures.json") as temporary:
-        head = json.dumps(made, indent=1, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(f'{{"made": {head},\n"conditions": [\n{lines}\n]}}\n', "utf-8")
 
 
 def _load(folder: Path, cells: Mapping[Cell, Any]) -> Benchmark:
@@ -171,6 +187,8 @@ def _row(
         "feedback": first.feedback,
         "few": first.few,
         "shots": shots,
+        "data_sha256": data_digest(benchmark.manifest),
+        "cells": {cell.router: cell_facts(cell, facts[cell]) for cell in group},
         "own_protocol": {name: _own(entry) for name, entry in own.items()},
     }
     if place is None:

@@ -16,6 +16,7 @@ from results_lib.tables import (
     best,
     grid,
     interval,
+    mark,
     number,
     p_text,
     per_cent,
@@ -56,11 +57,11 @@ def _against(rows: list[tuple[str, str, str, Row]], metric: str) -> list[str]:
         cells = [label]
         for name in ("best-single", best(row, personal=False), best(row, personal=True), REFERENCE):
             entry = row["routers"].get(name)
-            text = interval(entry and entry[metric])
+            text = interval(entry and entry[metric]) + mark(entry)
             cells.append(f"{text} {name}" if name not in ("best-single", REFERENCE) else text)
         for name in (FOREST, "user-blind-oracle", "oracle"):
             entry = row["routers"].get(name)
-            cells.append(number(entry[metric]["mean"]) if entry else NOTHING)
+            cells.append(number(entry[metric]["mean"]) + mark(entry) if entry else NOTHING)
         lines.append(cells)
     return table(head, lines)
 

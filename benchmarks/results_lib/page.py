@@ -11,11 +11,12 @@ from personaroute_bench.evaluation.significance import least_p
 from personaroute_bench.files import atomic_path, read_json
 from results_lib.few_shot import few_shot
 from results_lib.general import curve, everybody, reference
+from results_lib.kept import is_older, marked, standing
 from results_lib.others import other_settings
 from results_lib.plan import DATA_SEED
 from results_lib.plot import panels
 from results_lib.speed_table import speed
-from results_lib.tables import Figures
+from results_lib.tables import NOTHING, OLDER, Figures, table
 
 CURVE_PLOT = "results-curve.svg"
 
@@ -35,7 +36,7 @@ def write_page(folder: Path, page: Path) -> None:
             f"there is no {folder / 'figures.json'}; make it with: python benchmarks/results.py"
         )
     held = read_json(folder / "figures.json")
-    figures = Figures(held["made"], held["conditions"])
+    figures = Figures(held["made"], [marked(row) for row in held["conditions"]])
     lines, charts, ticks = curve(figures, CURVE_PLOT)
     parts = [
         *_head(figures.made),
@@ -47,7 +48,7 @@ def write_page(folder: Path, page: Path) -> None:
         *speed(_read(folder / "speed.json")),
         *_people(folder),
         *_ablation(folder, page),
-        *_made(figures.made),
+        *_made(figures.made, standing(held["conditions"])),
     ]
     if charts:
         _write(page.with_name(CURVE_PLOT), panels(charts, ticks, "choices shown of each user"))
@@ -83,7 +84,8 @@ def _head(made: Mapping[str, Any]) -> list[str]:
         f"{made['seeds']} seeds, the others up to 3, averaged before anything else; where nothing "
         "is drawn, a router without use for a seed has one run. An aim for a share (retention, "
         "the forest's gain, accuracy) goes by the share itself; its interval, where it is wide, "
-        "says how little that settles.",
+        f"says how little that settles. {OLDER} marks figures of a router whose code has changed "
+        "since; the last section names the commits.",
         "",
     ]
     if skipped:
@@ -117,10 +119,10 @@ def _ablation(folder: Path, page: Path) -> list[str]:
         "split, which the variants do not learn from here; the test split is not read.",
         "",
     ]
-    for table in tables:
-        text = table.read_text(encoding="utf-8").strip()
+    for path in tables:
+        text = path.read_text(encoding="utf-8").strip()
         lines += [f"{text[0].upper()}{text[1:]}", ""]
-        chart = table.with_suffix(".svg")
+        chart = path.with_suffix(".svg")
         if chart.is_file():
             name = f"results-{chart.name}"
             _write(page.with_name(name), chart.read_text(encoding="utf-8"))
@@ -128,17 +130,28 @@ def _ablation(folder: Path, page: Path) -> list[str]:
     return lines
 
 
-def _made(made: Mapping[str, Any]) -> list[str]:
+def _made(made: Mapping[str, Any], kept: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the last section; kept: cells by name, see `standing`."""
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    rows = []
+    for commit in sorted({facts["commit"] for facts in kept.values()}):
+        mine = {name: facts for name, facts in kept.items() if facts["commit"] == commit}
+        dates = sorted({facts["finished"] for facts in mine.values()})
+        routers = {name: name.rpartition("/")[2] for name in mine}
+        older = sorted({r for name, r in routers.items() if is_older(r, mine[name])})
+        days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        rows.append([commit, days, str(len(mine)), ", ".join(older) or NOTHING])
     return [
         "## How it was made",
         "",
         "`python benchmarks/results.py` makes the data, runs the cells (`--list` shows them), "
-        "computes `benchmarks/results/figures.json` and writes this page. It resumes, and says "
-        "first how long it will take. `--page-only` writes the page from the figures alone.",
+        "joins their figures with those that stand in `benchmarks/results/figures.json`, and "
+        "writes this page. It resumes, and says first how long it will take. `--page-only` writes "
+        "the page from the figures alone. A condition measured anew replaces the one that is "
+        "there, so figures add up over machines and sessions; what each was measured with:",
         "",
-        f"{made['done']} cells from {made['first']} to {made['last']}, {made['hours']} hours of "
-        f"one core in all; commits {', '.join(made['commits'])}; {versions}.",
+        *table(["commit", "measured", "cells", f"routers changed since, marked {OLDER}"], rows),
+        f"{made['hours']} hours of one core in all. Last measured with {versions}.",
         "",
     ]
 

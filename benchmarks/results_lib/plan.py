@@ -7,7 +7,7 @@ are kept, so that whatever compares routers is computed afterwards, from the cho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -305,10 +305,9 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def chosen(plan: Plan, glob: str | None) -> Iterator[Cell]:
-    """Yield the cells whose names match; all of them without a pattern."""
+def chosen(plan: Plan, globs: Sequence[str] | None) -> list[Cell]:
+    """Return the cells whose names match, pattern by pattern; all without patterns."""
     from fnmatch import fnmatchcase
 
-    for cell in plan.cells:
-        if glob is None or fnmatchcase(cell.name, glob):
-            yield cell
+    found = {c: None for glob in globs or ["*"] for c in plan.cells if fnmatchcase(c.name, glob)}
+    return list(found)

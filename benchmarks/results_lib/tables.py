@@ -20,6 +20,8 @@ CONTROLS = ("oracle", "user-blind-oracle")
 SIGNIFICANT = 0.05
 SHORT = {COST: "cost-efficiency", JUDGE: "judge", DRIFT: "drift"}
 NOTHING = "–"
+OLDER = "°"
+"""Marks figures of a router whose code has changed since."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ def per_cent(entry: Mapping[str, Any] | None) -> str:
     return f"{text} %"
 
 
+def mark(entry: Mapping[str, Any] | None) -> str:
+    """Return the mark of figures measured with older code; nothing for others."""
+    return f" {OLDER}" if entry and entry.get("older") else ""
+
+
 def p_text(p: float | None) -> str:
     """Return a p-value in three digits."""
     if p is None:
@@ -165,7 +172,7 @@ def grid(
 
     def cell(row: Mapping[str, Any] | None, name: str) -> str:
         entry = (row or {"routers": {}})["routers"].get(name)
-        return NOTHING if entry is None else show(entry)
+        return NOTHING if entry is None else show(entry) + mark(entry)
 
     lines = [[name, *(cell(row, name) for _, row in columns)] for name in names]
     return table([first, *(label for label, _ in columns)], lines)

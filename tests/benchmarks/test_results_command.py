@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,26 @@ def test_it_runs_resumes_and_writes_the_page(
     (tmp_path / "results.md").unlink()
     assert results.main([*options, "--page-only"]) == 0
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == text
+
+
+def test_figures_outlive_the_machine_that_made_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--smoke", "--work", str(tmp_path), "--jobs", "1", "--only", ONE]
+    assert results.main(options) == 0
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "cells")
+    shutil.rmtree(tmp_path / "choices")
+    assert results.main([*options, "--list"]) == 0
+    listed = capsys.readouterr().out
+    (line,) = (line for line in listed.splitlines() if line.startswith("kept "))
+    assert f"{ONE}  kept of " in line
+    assert "0 done here, figures of 1 kept" in listed
+    other = ONE.replace("multi_cost_efficiency", "llm_judge")
+    assert results.main([*options[:-1], other]) == 0
+    both = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "1 of 26 cells are measured" in text
+    assert "2 of 26 cells are measured" in both
 
 
 def test_ctrl_c_ends_cleanly(

@@ -42,6 +42,16 @@ def condition(strategy: str, **changes: Any) -> dict[str, Any]:
         "feedback": "full",
         "few": None,
         "shots": None,
+        "data_sha256": "data",
+        "cells": {
+            REFERENCE: {
+                "sha256": "x",
+                "code": "older",
+                "commit": "abc1234",
+                "finished": "2026-01-01",
+                "seconds": 1.0,
+            }
+        },
         "own_protocol": {},
         "routers": {
             name: entry(reward, 0.9, name not in BLIND) for name, reward in rewards.items()
@@ -57,7 +67,6 @@ MADE = {
     "cells": 4,
     "done": 4,
     "hours": 1.0,
-    "commits": ["abc"],
     "first": "2026-01-01",
     "last": "2026-01-02",
     "versions": {"python": "3.11"},
@@ -88,6 +97,13 @@ def test_aims_are_met_when_the_figures_say_so(tmp_path: Path) -> None:
     assert ".400 [.390, .410] knn" in text
     assert ".490 [.480, .500] explicit-utility" in text
     assert "+2.0 % | +15.38 %" in text
+
+
+def test_older_code_is_marked_with_its_commit(tmp_path: Path) -> None:
+    text = page(tmp_path, [condition(COST)])
+    assert "| .500 [.490, .510] ° |" in text
+    assert ".400 [.390, .410] knn" in text
+    assert "| abc1234 | 2026-01-01 | 1 | personalized |" in text
 
 
 def test_an_insignificant_lead_is_a_miss(tmp_path: Path) -> None:

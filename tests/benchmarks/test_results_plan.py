@@ -84,10 +84,12 @@ def test_who_is_personal_and_who_stands_apart_comes_from_the_routers() -> None:
     assert not plans.own_protocol("personalized")
 
 
-def test_only_picks_by_name() -> None:
-    picked = list(chosen(smoke_plan(), "*/new-user/*"))
-    assert {cell.setting for cell in picked} == {"new-user"}
-    assert not list(chosen(smoke_plan(), "nothing*"))
+def test_only_picks_by_name_in_the_order_of_the_patterns() -> None:
+    picked = chosen(smoke_plan(), ["*/drift/*", "*/new-user/*", "*/new-user/*/baselines"])
+    assert list(dict.fromkeys(cell.setting for cell in picked)) == ["drift", "new-user"]
+    assert len(set(picked)) == len(picked)
+    assert not chosen(smoke_plan(), ["nothing*"])
+    assert chosen(smoke_plan(), None) == list(smoke_plan().cells)
 
 
 def test_the_clock_learns_from_finished_cells() -> None:

@@ -242,3 +242,14 @@ def test_personal_knn_trusts_nobodys_taste_without_a_past() -> None:
     assert (
         router.tastes.weights[:-1][THRIFTY, 1].max() < router.tastes.weights[:-1][~THRIFTY, 1].min()
     )
+
+
+def test_the_ranking_loss_weighs_by_how_strong_a_preference_is() -> None:
+    import torch
+    from personaroute_bench.router.descent import ranking_loss
+
+    values, scores = torch.tensor([[0.0, 1.0, 3.0, np.nan]]), torch.tensor([[0.5, 0.0, 2.0, -7.0]])
+    lost = 1 * np.log1p(np.exp(0.5)) + 3 * np.log1p(np.exp(-1.5)) + 2 * np.log1p(np.exp(-2.0))
+    assert float(ranking_loss(scores, values, 1e-6)) == pytest.approx(lost / 6, rel=1e-5)
+    nothing = torch.full((2, 4), np.nan)
+    assert float(ranking_loss(torch.zeros(2, 4), nothing, 1e-6)) == 0

@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from personaroute_bench.router import copl  # noqa: E402
-from personaroute_bench.router.asked import Asked  # noqa: E402
 from personaroute_bench.router.copl import (  # noqa: E402
     Clusters,
     Copl,
     Signed,
     preferences,
     propagate,
-    ranking_loss,
     rate,
 )
 from personaroute_bench.router.descent import Draws  # noqa: E402
@@ -65,16 +63,6 @@ def test_edges_over_the_roots_of_their_degrees(monkeypatch: pytest.MonkeyPatch) 
     mine, theirs = edges.sum(1, keepdims=True), edges.sum(0, keepdims=True)
     found = copl._adjacency(sums, shares).numpy()
     np.testing.assert_allclose(found, edges / np.sqrt(mine * theirs), rtol=1e-5)
-
-
-def test_ranking_loss_weighs_by_how_strong_a_preference_is() -> None:
-    target = torch.tensor([[[0.0, 1.0, 3.0, 9.0]]])
-    asked = Asked(
-        torch.zeros(1), torch.zeros(1, 1), target, torch.tensor([[[True, True, True, False]]])
-    )
-    score = torch.tensor([[[0.5, 0.0, 2.0, -7.0]]])
-    lost = 1 * np.log1p(np.exp(0.5)) + 3 * np.log1p(np.exp(-1.5)) + 2 * np.log1p(np.exp(-2.0))
-    assert float(ranking_loss(score, asked)) == pytest.approx(lost / 6, rel=1e-5)
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=5))
