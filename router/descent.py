@@ -13,6 +13,7 @@ from personaroute_bench.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 def import_torch() -> Any:
@@ -156,7 +157,7 @@ def descend(
     return float(best)
 
 
-def ranking_loss(scores: torch.Tensor, values: torch.Tensor, least: float) -> torch.Tensor:
+def ranking_loss(scores: Tensor, values: Tensor, least: float) -> Tensor:
     """Return the mean −log σ(difference of scores) over preferences, weighed by how strong.
 
     Args:
@@ -171,5 +172,5 @@ def ranking_loss(scores: torch.Tensor, values: torch.Tensor, least: float) -> to
     every = torch.eye(scores.shape[-1], dtype=scores.dtype)
     ahead = scores @ (every[:, a] - every[:, b])
     lost = torch.nn.functional.softplus(-ahead * gap.sign())
-    mean: torch.Tensor = (lost * gap.abs()).sum() / gap.abs().sum().clamp(min=least)
+    mean: Tensor = (lost * gap.abs()).sum() / gap.abs().sum().clamp(min=least)
     return mean

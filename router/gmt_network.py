@@ -252,7 +252,7 @@ class Network(nn.Module):
         query = nodes.tasks[tasks] + self.embedding(self.shaken(embeddings))
         ask = self.query(nodes.llms).unflatten(-1, parts)  # [M, H, k]
         match = self.match(nodes.llms).unflatten(-1, parts) / nodes.llms.shape[-1] ** 0.5
-        onward = self.from_tokens.weight.unflatten(-1, parts)  # [d, H, k]
+        onward = self.from_tokens.weight.reshape(len(self.from_tokens.bias), *parts)  # [d, H, k]
         # Whatever is linear in a state is computed before the states meet: there are few of them,
         # and many (user, query, LLM).
         logits, products, values = [], [], []
