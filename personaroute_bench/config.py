@@ -202,6 +202,8 @@ class RunConfig:
     """Address of a Dask scheduler; None: a cluster of this run's own, on this machine."""
     workers: int | None = None
     """How many Dask workers to start or to wait for; None: one a core, or those there are."""
+    ask: bool = True
+    """False: no call is made; what was asked by other runs is all there is."""
 
     def __post_init__(self) -> None:
         _at_least(self.concurrency, 1, "--concurrency")

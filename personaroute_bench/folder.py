@@ -19,6 +19,7 @@ from personaroute_bench.hashing import canonical_json, digest
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 FORMAT = 1
 
 
@@ -55,7 +56,7 @@ class DataFolder:
         check_definition(path, defining)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock = (path / ".lock").open("a+")
+            lock = (path / LOCK).open("a+")
         except OSError as error:
             raise disk_error(error, path) from error
         with lock:
@@ -168,7 +169,7 @@ def check_definition(path: Path, defining: Mapping[str, Any]) -> None:
     config = path / CONFIG
     if not config.is_file():
         foreign = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-        if foreign and foreign != ["ledger.sqlite"]:
+        if not {"ledger.sqlite", "shards"}.issuperset(foreign):
             raise UsageError(
                 f"--out {path} holds other files ({', '.join(foreign[:3])}) and no data set; "
                 "give a new or empty folder"

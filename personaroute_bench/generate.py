@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.engines import Engine, open_engine
+from personaroute_bench.engines.shard_note import shard_folders
 from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import read_json, write_json, write_table
 from personaroute_bench.folder import MANIFEST, DataFolder, differences
@@ -78,6 +79,7 @@ def generate(
     run, report = run or RunConfig(), report or Report()
     report.stage("queries")
     plan = make_plan(data, run, report)
+    check_shards(Path(out))
     with DataFolder.open(Path(out), plan.defining) as folder, open_engine(run, report) as engine:
         check_users(folder, data)
         form = form_asked_for(folder, data)
@@ -99,6 +101,21 @@ def generate(
         judges = list(judged.judges.ids) if judged is not None and judged.judges else []
         folder.mark_done("form", {}, result=form_of(plan, folder.path, form, strategies, judges))
         return Generated(folder.path, finish(folder, plan, responses, strategies), changed=True)
+
+
+def check_shards(out: Path) -> None:
+    """Refuse to ask what shards of an array ask, or have asked, already.
+
+    Raises:
+        UsageError: there are shards that are not merged.
+    """
+    found = shard_folders(out)
+    if found:
+        raise UsageError(
+            f"{out} holds {len(found)} shards that are not merged ({found[0].name}, …), whose "
+            f"calls would be paid for again; run bench merge {out} first, with --partial if not "
+            "all shards are there"
+        )
 
 
 def check_users(folder: DataFolder, data: DataConfig) -> None:

@@ -17,9 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.config import RunConfig
-from personaroute_bench.errors import Incomplete, TooManyFailures, UsageError
+from personaroute_bench.errors import Incomplete, TooManyFailures
 from personaroute_bench.files import write_table
-from personaroute_bench.hashing import digest, hash_uniform
+from personaroute_bench.hashing import digest
+from personaroute_bench.judge_calls import (
+    asks_a_judge,
+    audit_calls,
+    direct_calls,
+    judge_pool,
+    judged_people,
+    rubric_calls,
+)
 from personaroute_bench.judge_facts import REPORT_USERS
 from personaroute_bench.judging.ratings import (
     centred,
@@ -36,7 +44,6 @@ from personaroute_bench.users.rewards import Bools, Floats
 if TYPE_CHECKING:
     from personaroute_bench.engines import Engine
     from personaroute_bench.folder import DataFolder
-    from personaroute_bench.judging.direct import JudgeCall
     from personaroute_bench.llms.pool import Pool
     from personaroute_bench.llms.types import ChatRequest
     from personaroute_bench.plan import Plan
@@ -117,10 +124,7 @@ def make_style(
         "personas": plan.personas.fingerprint(),
         "users": plan.data.users if plan.data.judge == "direct" else None,
     }
-    # A direct judge only says what llm_judge needs; mixed goes by the style of the text.
-    if plan.data.judge == "embedded" or (
-        plan.data.judge == "direct" and "llm_judge" not in strategies
-    ):
+    if not asks_a_judge(plan, strategies):
         judged = Judged(Style(plan.personas, _embedded(stage, inputs), digest(inputs)))
     elif plan.data.judge == "rubric":
         judged = _rubric(stage, inputs)
@@ -151,21 +155,11 @@ def _measured(stage: _Stage) -> Floats:
 
 def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
     from personaroute_bench.judging.calls import requests_of
-    from personaroute_bench.judging.rubric import (
-        RubricOptions,
-        ratings_array,
-        read_ratings,
-        rubric_requests,
-    )
+    from personaroute_bench.judging.rubric import ratings_array, read_ratings
     from personaroute_bench.judging.rubric import ratings_table as rubric_table
 
     plan, judges = stage.plan, judge_pool(stage.plan)
-    calls = rubric_requests(
-        plan.taskset.queries,
-        stage.responses,
-        judges.llms,
-        RubricOptions(seed=plan.data.seed, judge_schema=plan.data.judge_schema),
-    )
+    calls = rubric_calls(plan, stage.responses, judges)
     stage.report.stage("judge", f"{len(calls):,} rubric calls")
     with stage.asking(requests_of(calls), judges) as asked:
         rated = list(read_ratings(calls, asked.replies))
@@ -193,14 +187,12 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
 
 
 def _direct(stage: _Stage, inputs: dict[str, Any]) -> Judged:
-    from personaroute_bench.judging.direct import choices_from_judgments, direct_requests
+    from personaroute_bench.judging.direct import choices_from_judgments
 
     plan, judges = stage.plan, judge_pool(stage.plan)
     data = plan.data
-    people = plan.personas.compose(data.preset, data.seed, 0, data.users)
-    calls = direct_requests(
-        people, plan.taskset.queries, stage.responses, judges.llms, direct_options(plan)
-    )
+    people = judged_people(plan)
+    calls = direct_calls(plan, stage.responses, judges)
     stage.report.stage("judge", f"{len(calls):,} direct calls")
     table = _ask_directly(stage, calls, judges)
     _write(stage, "judgments", inputs, table)
@@ -259,33 +251,22 @@ def _choices_by_configuration(
 
 def _audit(stage: _Stage, judged: Judged, judges: Pool) -> None:
     """Ask the judges directly about some (persona, query) pairs, to compare with the rubric."""
-    from personaroute_bench.judging.direct import choices_from_judgments, direct_requests
+    from personaroute_bench.judging.direct import choices_from_judgments
 
     plan = stage.plan
-    data, width = plan.data, len(plan.pool.llms)
-    people = plan.personas.compose(data.preset, data.seed, 0, min(data.users, REPORT_USERS))
-    queries = plan.taskset.queries
-    total = len(people) * len(queries)
-    count = min(data.audit, total)
-    order = sorted(range(total), key=lambda n: hash_uniform(data.seed, "judging/audit", str(n)))
-    calls: list[JudgeCall] = []
-    for number in order[:count]:
-        person, query = divmod(number, len(queries))
-        # The responses of one query stand together, so a slice is all that the call needs.
-        answers = stage.responses.slice(query * width, width)
-        calls += direct_requests(
-            [people[person]], [queries[query]], answers, judges.llms, direct_options(plan)
-        )
+    calls = audit_calls(plan, stage.responses, judges)
     stage.report.stage("judge", f"audit: {len(calls):,} direct calls")
     judged.judgments = _ask_directly(stage, calls, judges)
     judged.audited, _ = choices_from_judgments(
         judged.judgments,
-        [person.persona_id for person in people],
+        [person.persona_id for person in judged_people(plan, REPORT_USERS)],
         stage.query_ids,
         stage.llm_ids,
     )
     # An unread reply leaves its pair out; so does a query that no judge was asked about.
-    _write(stage, "judgments", {"audit": count, "judging": data.judging}, judged.judgments)
+    count = min(plan.data.audit, len(judged.audited) * len(stage.query_ids))
+    inputs = {"audit": count, "judging": plan.data.judging}
+    _write(stage, "judgments", inputs, judged.judgments)
 
 
 def _ask_directly(stage: _Stage, calls: Any, judges: Pool) -> pa.Table:
@@ -343,45 +324,3 @@ def _ok(stage: _Stage) -> Bools:
     status = np.asarray(stage.responses["status"].cast(pa.string()).to_pylist())
     ok: Bools = (status == "ok").reshape(len(stage.query_ids), len(stage.llm_ids))
     return ok
-
-
-def judge_pool(plan: Plan) -> Pool:
-    """Return the judge LLMs.
-
-    Raises:
-        UsageError: an unknown pool or LLM, or a price that is not known.
-    """
-    from personaroute_bench.llms.pool import load_pool
-    from personaroute_bench.llms.prices import resolve_prices
-    from personaroute_bench.plan import pool_name
-    from personaroute_bench.users.personas import JUDGE_CONFIGURATIONS
-
-    data = plan.data
-    pool = resolve_prices(load_pool(data.judge_pool or pool_name(data), data.judge_llms))
-    if (
-        data.preset == "large"
-        and data.judge == "direct"
-        and 2 * len(pool.llms) != JUDGE_CONFIGURATIONS
-    ):
-        raise UsageError(
-            f"--preset large has {JUDGE_CONFIGURATIONS} judge configurations, two wordings for "
-            f"each of three judge LLMs; got --judge-llm {list(pool.ids)}"
-        )
-    return pool
-
-
-def direct_options(plan: Plan) -> Any:
-    """Return how the direct judge is asked."""
-    from personaroute_bench.judging.direct import DirectOptions
-    from personaroute_bench.judging.prompts import LISTWISE
-
-    data = plan.data
-    return DirectOptions(
-        seed=data.seed,
-        both_orders=data.both_orders,
-        repeats=data.repeats,
-        judge_schema=data.judge_schema,
-        mode="listwise" if data.pairs is None else "pairwise",
-        pairs=data.pairs or None,
-        prompts=LISTWISE if data.preset == "large" else (),
-    )

@@ -93,7 +93,7 @@ def check_style(plan: Plan) -> None:
         UsageError: an unknown or simulated judge LLM, personas without tastes where choices follow
             from them, or too few of them.
     """
-    from personaroute_bench.judge import judge_pool
+    from personaroute_bench.judge_calls import judge_pool
     from personaroute_bench.judging.calls import check_judges
     from personaroute_bench.users.laws import STYLE_STRATEGIES
 

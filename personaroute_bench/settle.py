@@ -74,10 +74,16 @@ def settle_responses(
         return ask_responses(folder, plan, run, engine, report)
     from personaroute_bench.llms.ledger import Spend
 
+    return Settled(recorded_rows(plan), Spend().as_json())
+
+
+def recorded_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return the rows of a plan whose responses exist already."""
+    assert plan.recorded is not None
     queries = {query.query_id: query for query in plan.taskset.queries}
     llms = {llm.id: llm for llm in plan.pool.llms}
     table = plan.recorded.responses(plan.taskset, list(llms))
-    return Settled(list(rows_from_recorded(table, queries, llms)), Spend().as_json())
+    return list(rows_from_recorded(table, queries, llms))
 
 
 def ask_responses(
@@ -133,9 +139,13 @@ def asking(
     from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
     from personaroute_bench.llms.pool import check_keys
 
-    check_keys(pool)
+    if run.ask:
+        check_keys(pool)
     with Ledger(folder.use_ledger(run.ledger)) as ledger:
-        stopped = _ask_all(folder, requests, ledger, plan, run, engine, report)
+        if run.ask:
+            stopped = _ask_all(folder, requests, ledger, plan, run, engine, report)
+        else:
+            stopped = _left_unasked(requests, ledger)
         report.close()
         unsettled = 0
         for chunk in chunks(requests, CHUNK):
@@ -196,6 +206,24 @@ def _ask_all(
         if stopped is not None:
             return stopped
     return None
+
+
+def _left_unasked(requests: Sequence[ChatRequest], ledger: Ledger) -> str | None:
+    """Say how many calls were never asked, where there are any."""
+    from personaroute_bench.llms.ledger import CHUNK, chunks
+
+    left = 0
+    for chunk in chunks(requests, CHUNK):
+        keys = list({request.key() for request in chunk})
+        marks = ",".join("?" * len(keys))
+        ((known,),) = ledger.query(f"SELECT count(*) FROM calls WHERE key IN ({marks})", keys)
+        left += len(keys) - known
+    if not left:
+        return None
+    return (
+        f"{left:,} calls are still to be asked; ask them with the array of shards, then merge "
+        "again, or all at once with bench generate"
+    )
 
 
 def _overall(report: Report, before: int, total: int, progress: Progress) -> None:

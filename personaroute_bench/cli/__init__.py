@@ -20,6 +20,7 @@ from personaroute_bench.cli.import_ import app as import_
 from personaroute_bench.cli.leaderboard import app as leaderboard
 from personaroute_bench.cli.ledger import ledger
 from personaroute_bench.cli.materialise import materialise
+from personaroute_bench.cli.merge import merge
 from personaroute_bench.cli.personas import app as personas
 from personaroute_bench.cli.pools import pools
 from personaroute_bench.cli.publish import check_seal, publish, publish_leaderboard
@@ -47,6 +48,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("generate")(generate)
+app.command("merge")(merge)
 app.command("show")(show)
 app.command("materialise")(materialise)
 app.command("evaluate")(evaluate)

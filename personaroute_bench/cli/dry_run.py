@@ -78,7 +78,7 @@ def estimate_judging(plan: Plan, out: Path) -> list[LLMEstimate]:
 
     Responses that are not there yet count as texts of the length that estimates expect.
     """
-    from personaroute_bench.judge import direct_options, judge_pool
+    from personaroute_bench.judge_calls import direct_options, judge_pool
     from personaroute_bench.judging.calls import check_judges, judge_estimate
     from personaroute_bench.judging.direct import direct_requests
     from personaroute_bench.judging.rubric import RubricOptions, rubric_requests

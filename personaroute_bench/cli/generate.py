@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from personaroute_bench.cli.screen import ScreenReport
+    from personaroute_bench.config import DataConfig, RunConfig
     from personaroute_bench.generate import Generated
 
 
@@ -161,6 +163,11 @@ def generate(
     workers: int | None = typer.Option(
         None, help="Dask workers to start, or to wait for. Default: one a core; those there are."
     ),
+    shard: str | None = typer.Option(
+        None,
+        help="Settle only this part of the calls, for instance 3/16, as one job of an array; then: "
+        "bench merge. Cap and rate limits are those of all parts together.",
+    ),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress, only the result."),
     as_json: bool = typer.Option(False, "--json", help="Print the manifest's facts as JSON."),
 ) -> None:
@@ -227,13 +234,16 @@ def generate(
 
         print_dry_run(data, run, out, report, as_json=as_json)
         return
+    if shard is not None:
+        _settle_shard(data, run, out, shard, report)
+        return
     from personaroute_bench.generate import generate as generate_data
 
     try:
         result = generate_data(data, out, run=run, report=report)
     finally:
         report.close()
-    _print_result(result, as_json=as_json)
+    print_result(result, as_json=as_json)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
@@ -242,7 +252,25 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _print_result(result: Generated, *, as_json: bool) -> None:
+def _settle_shard(
+    data: DataConfig, run: RunConfig, out: Path, shard: str, report: ScreenReport
+) -> None:
+    from personaroute_bench.engines.array import parse_shard, settle_shard
+    from personaroute_bench.llms.progress import money
+
+    part = parse_shard(shard)
+    try:
+        done = settle_shard(data, out, part, run=run, report=report)
+    finally:
+        report.close()
+    typer.echo(
+        f"Shard {part} is done: {done.calls:,} calls for {done.stage}, {money(done.spend_usd)}, in "
+        f"{done.path}\nWhen all {part.of} are: bench merge {out}"
+    )
+
+
+def print_result(result: Generated, *, as_json: bool) -> None:
+    """Print what a whole data set holds, or its manifest."""
     import json
 
     from personaroute_bench.cli.screen import print_dataset
