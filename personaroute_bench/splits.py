@@ -42,13 +42,7 @@ def split_queries(
     Raises:
         UsageError: too few different queries to fill three splits.
     """
-    groups: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
-        groups.setdefault(text_digest(normalise_text(text)), []).append(index)
-    by_task: dict[str, list[str]] = {}
-    for key, members in groups.items():
-        by_task.setdefault(task_ids[members[0]], []).append(key)
-
+    groups, by_task = _grouped(task_ids, texts)
     split = _place(list(by_task.values()), groups, len(texts), seed)
     if missing_splits(split):
         # Tasks of a handful of queries each: share out all of them together instead.
@@ -60,6 +54,57 @@ def split_queries(
             "(see --queries-per-task and --limit)"
         )
     return split
+
+
+def fold_queries(task_ids: Sequence[str], texts: Sequence[str], fold: int, folds: int) -> list[str]:
+    """Assign each query to a split so that every query is for test in exactly one of the folds.
+
+    Within a task the groups of equal text stand in a circle, ordered by a hash of the text. The
+    fold's part of it is for test, what follows up to the validation share for validation, the rest
+    for training.
+
+    Args:
+        task_ids: [Q].
+        texts: [Q] what the user asks.
+        fold: which, below `folds`.
+        folds: into how many parts each task's queries go.
+
+    Returns:
+        [Q] names of splits.
+    """
+    groups, by_task = _grouped(task_ids, texts)
+    split = ["train"] * len(texts)
+    for pool in by_task.values():
+        total, placed = sum(len(groups[key]) for key in pool), 0
+        places: list[tuple[int, str]] = []
+        for key in sorted(pool, key=lambda key: hash_uniform(0, "fold", key)):
+            places.append((placed * folds // total, key))
+            placed += len(groups[key])
+        tested = [key for place, key in places if place == fold]
+        after = [key for place, key in places if place > fold]
+        before = [key for place, key in places if place < fold]
+        checked, share = [], round(total * VALIDATION_SHARE)
+        for key in after + before:
+            if share > 0:
+                checked.append(key)
+                share -= len(groups[key])
+        for name, keys in (("test", tested), ("validation", checked)):
+            for index in (index for key in keys for index in groups[key]):
+                split[index] = name
+    return split
+
+
+def _grouped(
+    task_ids: Sequence[str], texts: Sequence[str]
+) -> tuple[dict[str, list[int]], dict[str, list[str]]]:
+    """Return queries by text, and texts by the task in which they come first."""
+    groups: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        groups.setdefault(text_digest(normalise_text(text)), []).append(index)
+    by_task: dict[str, list[str]] = {}
+    for key, members in groups.items():
+        by_task.setdefault(task_ids[members[0]], []).append(key)
+    return groups, by_task
 
 
 def missing_splits(split: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.splits import normalise_text, split_queries
+from personaroute_bench.splits import fold_queries, normalise_text, split_queries
 
 
 def split(tasks: dict[str, list[str]], seed: int = 0) -> dict[tuple[str, str], str]:
@@ -61,3 +61,15 @@ def test_a_few_queries_still_fill_three_splits(count: int) -> None:
 def test_too_few_queries_say_so() -> None:
     with pytest.raises(UsageError, match=r"3 queries \(2 different texts\).*--queries-per-task"):
         split({"a": ["x", "X ", "y"]})
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnop"), min_size=1), st.integers(2, 6))
+def test_folds_part_the_queries_and_keep_equal_texts_together(texts: list[str], folds: int) -> None:
+    tasks = ["one" if text < "i" else "two" for text in texts]
+    tested: list[int] = []
+    for fold in range(folds):
+        names = fold_queries(tasks, texts, fold, folds)
+        tested += [i for i, name in enumerate(names) if name == "test"]
+        for text in set(texts):
+            assert len({name for name, of in zip(names, texts, strict=True) if of == text}) == 1
+    assert sorted(tested) == list(range(len(texts)))

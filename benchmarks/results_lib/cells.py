@@ -12,6 +12,7 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +24,12 @@ from numpy.typing import NDArray
 from personaroute_bench import evaluate
 from personaroute_bench.benchmark import Benchmark
 from personaroute_bench.evaluation.choices import choices_digest
+from personaroute_bench.evaluation.folds import FOLDS, refolded
 from personaroute_bench.evaluation.registry import load
 from personaroute_bench.files import atomic_path, read_json, write_json
 from results_lib.forest import ForestOfCost, ForestOfStyle
 from results_lib.kept import code_digest
-from results_lib.plan import BASELINES, FOREST, JUDGE, ROOT, Cell, own_protocol
+from results_lib.plan import BASELINES, CROSSED, FOREST, JUDGE, ROOT, Cell, own_protocol
 
 METRICS = ("reward", "oracle_normalised_reward", "accuracy", "performance", "cost_usd", "charged")
 METRICS += ("shuffled_gain", "user_sensitivity", "routing_entropy")
@@ -65,27 +67,32 @@ def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
     results: dict[str, Any] = {name: {} for name in cell.routers}
     arrays: dict[str, Any] = {}
     for shots in cell.shots or (None,):
-        with tempfile.TemporaryDirectory() as folder:
-            found = evaluate(
-                benchmark,
-                list(sources),
-                strategy=cell.strategy,
-                setting=cell.setting,
-                shots=shots,
-                feedback=cell.feedback,  # type: ignore[arg-type]
-                interactions_per_user=cell.few,
-                tier=cell.tier,  # type: ignore[arg-type]
-                seeds=cell.seeds,
-                choices_dir=folder,
-                bootstrap_draws=DRAWS if own_protocol(cell.router) else 0,
-            )
-            entries = {entry["name"]: entry for entry in found.routers if entry["asked_for"]}
-            for name, source in zip(cell.routers, sources, strict=True):
-                entry = entries[_entry_name(source)]
-                at = key(name, shots)
-                results[name]["general" if shots is None else str(shots)] = _facts(entry)
-                if entry["metrics"]:
-                    arrays |= _read_choices(Path(folder), entry, benchmark, at)
+        parts = []
+        for view in _views(cell, benchmark):
+            with tempfile.TemporaryDirectory() as folder:
+                found = evaluate(
+                    view,
+                    list(sources),
+                    strategy=cell.strategy,
+                    setting="general" if cell.setting == CROSSED else cell.setting,
+                    shots=shots,
+                    feedback=cell.feedback,  # type: ignore[arg-type]
+                    interactions_per_user=cell.few,
+                    tier=cell.tier,  # type: ignore[arg-type]
+                    seeds=cell.seeds,
+                    choices_dir=folder,
+                    bootstrap_draws=DRAWS if own_protocol(cell.router) else 0,
+                )
+                entries = {entry["name"]: entry for entry in found.routers if entry["asked_for"]}
+                of_fold: dict[str, Any] = {}
+                for name, source in zip(cell.routers, sources, strict=True):
+                    entry = entries[_entry_name(source)]
+                    at = "general" if shots is None else str(shots)
+                    results[name][at] = _worse(results[name].get(at), _facts(entry))
+                    if entry["metrics"]:
+                        of_fold |= _read_choices(Path(folder), entry, view, key(name, shots))
+                parts.append(of_fold)
+        arrays |= _joined(parts)
     statuses = {s for by in results.values() for s in (f["status"] for f in by.values())}
     bad = sorted(s for s in statuses if s.startswith("error"))
     with atomic_path(choices_path(work, cell)) as temporary, temporary.open("wb") as handle:
@@ -106,6 +113,29 @@ def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
     }
     write_json(json_path(work, cell), facts)
     return facts
+
+
+def _views(cell: Cell, benchmark: Benchmark) -> list[Benchmark]:
+    """Return the data set; for cross-validation, as each fold splits it."""
+    if cell.setting != CROSSED:
+        return [benchmark]
+    return [refolded(benchmark, cell.strategy, fold) for fold in range(FOLDS)]
+
+
+def _worse(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a fold, unless an earlier one has failed."""
+    return now if before is None or before["status"] == "ok" else before
+
+
+def _joined(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the choices of all folds as one, in the order of the queries; see `_read_choices`."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    queries = np.concatenate([part["queries"] for part in parts if part])
+    order = np.argsort(queries)
+    whole = set.intersection(*(set(part) for part in parts)) - {"users", "queries"}
+    found = {at: np.concatenate([part[at] for part in parts], axis=-1)[..., order] for at in whole}
+    return found | ({"users": parts[0]["users"], "queries": queries[order]} if whole else {})
 
 
 def key(router: str, shots: int | None) -> str:

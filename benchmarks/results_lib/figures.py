@@ -19,6 +19,7 @@ from personaroute_bench.benchmark import MANIFEST, Benchmark
 from personaroute_bench.errors import BenchError
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.controls import CONTROLS, control_choices
+from personaroute_bench.evaluation.folds import whole
 from personaroute_bench.evaluation.metrics import Outcomes, oracle_normalised_reward, score
 from personaroute_bench.evaluation.significance import p_value
 from personaroute_bench.files import sha256_file
@@ -32,7 +33,16 @@ from results_lib.kept import (
     standing,
     write_rows,
 )
-from results_lib.plan import BASELINES, FOREST, REFERENCE, Cell, Plan, is_personal, own_protocol
+from results_lib.plan import (
+    BASELINES,
+    CROSSED,
+    FOREST,
+    REFERENCE,
+    Cell,
+    Plan,
+    is_personal,
+    own_protocol,
+)
 
 Doubles = NDArray[np.float64]
 DRAWS = 2000
@@ -134,12 +144,15 @@ def _of_data(
     rows = []
     for strategy in sorted({cell.strategy for cell in cells}):
         test = benchmark.interactions(strategy, "test")
+        crossed = any(cell.setting == CROSSED and cell.strategy == strategy for cell in cells)
+        every = whole(benchmark, strategy) if crossed else test
         for (of, _), group in by_condition.items():
             if of != strategy:
                 continue
             twins = _twins(group[0], by_condition)
             for shots in sorted({s for cell in group for s in cell.shots}) or [None]:
-                rows.append(_row(benchmark, test, group, twins, shots, cells, work, draws))
+                told = every if group[0].setting == CROSSED else test
+                rows.append(_row(benchmark, told, group, twins, shots, cells, work, draws))
     return rows
 
 
@@ -148,8 +161,8 @@ def _twins(cell: Cell, by_condition: Mapping[tuple[str, str], list[Cell]]) -> di
     if cell.setting not in ("new-user", "new-llm", "cross-task"):
         return {}
     few = "all" if cell.few is None else cell.few
-    whole = f"{cell.data}/{cell.strategy}/general/{cell.feedback}-{few}"
-    return {twin.router: twin for twin in by_condition.get((cell.strategy, whole), [])}
+    general = f"{cell.data}/{cell.strategy}/general/{cell.feedback}-{few}"
+    return {twin.router: twin for twin in by_condition.get((cell.strategy, general), [])}
 
 
 def _row(
@@ -196,13 +209,13 @@ def _row(
     outcomes = _outcomes(benchmark, test, *place)
     for name in CONTROLS:
         choices[name] = control_choices(name, outcomes, benchmark.llm_ids)[None]
-    whole = {}
+    trained = {}
     for name, twin in twins.items():
         for router in twin.routers if name == BASELINES else (name,):
             if router in choices:
-                whole[f"{router} fully trained"] = _rows_of(work, twin, router, *place)
-    samples = _samples(outcomes, choices | whole, draws)
-    row |= {"users": len(place[0]), "queries": len(place[1]), "headroom": facts[first]["headroom"]}
+                trained[f"{router} fully trained"] = _rows_of(work, twin, router, *place)
+    samples = _samples(outcomes, choices | trained, draws)
+    row |= {"users": len(place[0]), "queries": len(place[1])}
     routers: dict[str, Any] = {}
     for name in choices:
         routers[name] = {metric: s.figures() for metric, s in samples[name].items()}

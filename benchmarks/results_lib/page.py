@@ -10,7 +10,7 @@ from personaroute_bench.errors import UsageError
 from personaroute_bench.evaluation.significance import least_p
 from personaroute_bench.files import atomic_path, read_json
 from results_lib.few_shot import few_shot
-from results_lib.general import curve, everybody, reference
+from results_lib.general import crossed, curve, everybody, reference
 from results_lib.kept import is_older, marked, standing
 from results_lib.others import other_settings
 from results_lib.plan import DATA_SEED
@@ -41,6 +41,7 @@ def write_page(folder: Path, page: Path) -> None:
     parts = [
         *_head(figures.made),
         *reference(figures),
+        *crossed(figures),
         *everybody(figures),
         *lines,
         *few_shot(figures),

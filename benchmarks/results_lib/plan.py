@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from personaroute_bench.evaluation.facts import router_facts
+from personaroute_bench.evaluation.folds import FOLDS
 from personaroute_bench.evaluation.registry import LEARNED, ROUTERS, load
 from personaroute_bench.hashing import digest
 
@@ -37,6 +38,9 @@ VARIANTS = ("personalized-graph",)
 """The reference with a part left out: shown, and no baseline."""
 SEED_IS_INERT = ("knn", "linear", "svm", "elo")
 """Take a seed and make no use of it, with their suffixes; a test holds this."""
+CROSSED = "5-fold"
+"""A setting of these pages: general, on five splits of the queries that together test them all."""
+CROSSED_ROUTERS = ("personalized", "explicit-utility", "knn-personal", "knn")
 CURVE = (3, 5, 10, 20, 60, None)
 SHOTS = (0, 1, 3, 5, 10, 20)
 LLM_SHOTS = (0, 3, 10)
@@ -201,6 +205,8 @@ def full_plan(seeds: int = 5) -> Plan:
 
     add(0, [BASELINES, *named])
     add(0, [FOREST], tier="T3", seeds=few)
+    crossed = [BASELINES, *(r for r in CROSSED_ROUTERS if r in LEARNED)]
+    add(1, crossed, setting=CROSSED, seeds=1, folds=FOLDS)
     add(1, others, seeds=few)
     for n in CURVE:
         add(2, everywhere, feedback="choice", few=n)
@@ -239,6 +245,7 @@ def smoke_plan(seeds: int = 2) -> Plan:
         cells += [
             Cell(SMOKE.name, COST, router, seeds, 3, "new-user", shots=(0, 3)),
             Cell(SMOKE.name, DRIFT, router, 1, 5, "drift"),
+            Cell(SMOKE.name, JUDGE, router, 1, 1, CROSSED, folds=FOLDS),
         ]
     cells += [Cell(SMOKE.name, s, FOREST, 1, 0, tier="T3") for s in (COST, JUDGE)]
     return Plan((SMOKE,), _ordered(cells))

@@ -12,13 +12,14 @@ from results_lib import cells as running
 from results_lib import forest
 from results_lib.cells import choices_path, finished, fitted_once, run_cell
 from results_lib.figures import Sample, _differences, _rows_of, write_figures
-from results_lib.plan import BASELINES, COST, FOREST, REFERENCE, Cell, DataSet, Plan
+from results_lib.plan import BASELINES, COST, CROSSED, FOLDS, FOREST, REFERENCE, Cell, DataSet, Plan
 from small_benchmark import save, small_benchmark
 
 from personaroute_bench import evaluate
 from personaroute_bench.errors import BenchError
 from personaroute_bench.evaluation import registry
 from personaroute_bench.evaluation.bootstrap import difference
+from personaroute_bench.evaluation.folds import refolded
 
 DATA = DataSet("small", "small", 12)
 SETTING = "new-user"
@@ -68,6 +69,25 @@ def test_means_are_those_of_evaluate(work: Path) -> None:
                 metrics[theirs]["mean"], rel=1e-4
             ), (name, ours)
     assert (row["users"], row["queries"]) == (12, 8)
+
+
+def test_folds_are_scored_as_one(work: Path) -> None:
+    one = [cell(name, setting=CROSSED, seeds=1) for name in (BASELINES, REFERENCE)]
+    (row,) = figures(work, *one)["conditions"]
+    assert (row["users"], row["queries"]) == (12, 34)
+    benchmark = running._benchmark(work / "data" / "small")
+    total: dict[str, float] = {}
+    for fold in range(FOLDS):
+        view = refolded(benchmark, COST, fold)
+        found = evaluate(view, [REFERENCE, "best-per-user-task"], bootstrap_draws=0)
+        for entry in found.routers:
+            mean = entry["metrics"]["reward"]["mean"]
+            total[entry["name"]] = total.get(entry["name"], 0) + mean * len(
+                view.split_queries("test")
+            )
+    for name in (REFERENCE, "best-per-user-task", "best-single", "oracle"):
+        wanted = pytest.approx(total[name] / 34, rel=1e-4)
+        assert row["routers"][name]["reward"]["mean"] == wanted, name
 
 
 def test_differences_are_paired(work: Path) -> None:

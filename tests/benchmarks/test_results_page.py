@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from results_lib.page import write_page
-from results_lib.plan import COST, COUNT_BASED, JUDGE, REFERENCE
+from results_lib.plan import COST, COUNT_BASED, CROSSED, JUDGE, REFERENCE
 from results_lib.plot import panels
 from results_lib.tables import Case, aim, best, interval, number, per_cent, table
 
@@ -124,6 +124,19 @@ def test_significantly_below_a_personal_baseline_is_a_miss(tmp_path: Path) -> No
     )
     assert "Missed in 1 of 2 places" in line
     assert "small, cost-efficiency (-.100" in line
+
+
+def test_all_queries_stand_beside_the_split_and_do_not_decide_its_aims(tmp_path: Path) -> None:
+    rows = [condition(strategy) for strategy in (COST, JUDGE)]
+    assert "### The same with every query tested once" not in page(tmp_path, rows)
+    poor = [condition(strategy, setting=CROSSED, queries=240) for strategy in (COST, JUDGE)]
+    for row in poor:
+        row["differences"]["knn"]["p"] = 0.9
+    text = page(tmp_path, rows + poor)
+    first, _, second = text.partition("### The same with every query tested once")
+    assert "Met in all 2 places" in verdict(first, "significantly above the best user-blind")
+    assert "Missed in 2 of 2 places" in verdict(second, "significantly above the best user-blind")
+    assert "over the users and all 240 queries" in second
 
 
 def test_what_is_not_measured_decides_nothing(tmp_path: Path) -> None:
