@@ -82,9 +82,10 @@ def _head(made: Mapping[str, Any]) -> list[str]:
         "the oracle-normalised reward: 0 is chance, 1 the oracle. The best baseline is named "
         "**on test**, after the fact: the strictest comparison, and one that nobody could have "
         "selected. *User-blind* routers answer everybody alike. Named routers have "
-        f"{made['seeds']} seeds, the others up to 3, the forest one, averaged before anything else; where nothing "
-        "is drawn, a router without use for a seed has one run. An aim for a share (retention, "
-        "the forest's gain, accuracy) goes by the share itself; its interval, where it is wide, "
+        f"{made['seeds']} seeds, the others up to 3, the forest one, averaged before anything "
+        "else; where nothing is drawn, a router without use for a seed has one run. "
+        "An aim for a share (retention, the forest's gain, accuracy) goes by the share "
+        "itself; its interval, where it is wide, "
         f"says how little that settles. {OLDER} marks figures of a router whose code has changed "
         "since; the last section names the commits.",
         "",
