@@ -232,7 +232,7 @@ def _mine(
     blocks: list[Sequence[ChatRequest]], shard: Shard, whole: Path
 ) -> Iterator[list[ChatRequest]]:
     """Yield this shard's calls that the data set's own ledger does not hold, in blocks."""
-    from personaroute_bench.llms.engine_run import request_key
+    from personaroute_bench.llms.keys import request_key
     from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
     from personaroute_bench.settle import ASK_BLOCK
 

@@ -131,7 +131,7 @@ def ask_in_shards(
 
 def _pending(requests: Sequence[ChatRequest], ledger: Ledger) -> dict[str, ChatRequest]:
     """Return the calls that are not settled, by key, each once."""
-    from personaroute_bench.llms.engine_run import request_key
+    from personaroute_bench.llms.keys import request_key
 
     pending: dict[str, ChatRequest] = {}
     for chunk in chunks(requests, CHUNK):

@@ -13,7 +13,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from personaroute_bench.errors import Interrupted
-from personaroute_bench.llms.engine_run import Run, request_key
+from personaroute_bench.llms.engine_run import Run
+from personaroute_bench.llms.keys import request_key
 from personaroute_bench.llms.ledger import CHUNK, Ledger, Outcome, chunks
 from personaroute_bench.llms.options import EngineOptions, RunSummary
 from personaroute_bench.llms.progress import Progress

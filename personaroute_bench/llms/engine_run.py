@@ -1,8 +1,11 @@
 """One run of the engine: its plan, its workers, its account.
 
 As many workers as calls may be in flight. Each takes the next call from the lanes, reserves its
-money, writes down that it is about to be asked, asks, writes down the verbatim reply, and only
-then reads it. All of it happens in one thread, the event loop's.
+money, writes down that it is about to be asked, asks, and writes down the verbatim reply. With a
+200 in hand it goes on to the next call at once: one transaction then holds the reply and the note
+of the call that follows, and the reply is read after that, while the server works. Any other
+outcome is read first, since it may be a reason not to ask on. All of it happens in one thread,
+the event loop's.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from personaroute_bench.errors import BenchError, UsageError
 from personaroute_bench.llms.budget import Budget
 from personaroute_bench.llms.failures import Tallies, refused_key
+from personaroute_bench.llms.keys import key_and_canonical
 from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
 from personaroute_bench.llms.ledger_writer import GroupCommit
 from personaroute_bench.llms.limits import Job, Lanes
@@ -23,6 +28,7 @@ from personaroute_bench.llms.prices import max_cost_of
 from personaroute_bench.llms.progress import Progress, money
 from personaroute_bench.llms.reply import read_reply
 from personaroute_bench.llms.retry import SETTLED, Decision, RetryPolicy, decide
+from personaroute_bench.llms.sending import Attempt, Sender, no_reply, note
 from personaroute_bench.llms.types import LLM, ChatRequest, RawReply, Reply, Wire, WireError
 from personaroute_bench.llms.waiting import Resting
 
@@ -30,21 +36,8 @@ GRACE_S = 5.0
 """How long calls in flight may still settle after Ctrl-C; a second Ctrl-C does not wait."""
 _TICK_S = 0.25
 _RATE_TICKS = 40
-
-
-def request_key(request: ChatRequest) -> str:
-    """Return the ledger key.
-
-    Raises:
-        UsageError: the request cannot be written as JSON (NaN in parameters, broken text).
-    """
-    try:
-        return request.key()
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"the request {request.tag!r} to LLM {request.llm.id!r} cannot be written as JSON: "
-            f"{error}; mend its text, or the LLM's parameters in the pool file"
-        ) from error
+# Characters of requests that planning keeps as JSON for sending; beyond, JSON is made again.
+_HELD = 32 * 2**20
 
 
 class Run:
@@ -59,13 +52,13 @@ class Run:
         on_progress: Callable[[Progress], None] | None,
     ):
         self._ledger = ledger
-        self._wire_for = wire_for
+        self._sender = Sender(wire_for, options.timeout_s)
         self._dataset_id = dataset_id
         self._options = options
         self._on_progress = on_progress
         self._policy = RetryPolicy(max_attempts=options.max_attempts, backoff_s=options.backoff_s)
         self._lanes = Lanes(options.concurrency, options.parts)
-        self._wires: dict[str, Wire] = {}
+        self._unread = 0
         self._tallies = Tallies(options.max_error_rate)
         self._total = self._cached = self._attempts = 0
         self._ticks: deque[tuple[float, int]] = deque(maxlen=_RATE_TICKS)
@@ -89,22 +82,25 @@ class Run:
         self._plan(requests)
         self._open_budget()
         try:
-            for llm in self._lanes.llms:
-                self._wires[llm.id] = self._wire_for(llm)
+            self._sender.open(self._lanes.llms)
             self._tick()
             await self._work()
         finally:
             self._resting.close()
             if self._ticker is not None:
                 self._ticker.cancel()
-            for wire in {id(wire): wire for wire in self._wires.values()}.values():
-                with contextlib.suppress(Exception):
-                    await wire.close()
+            await self._sender.close()
+        self._flush()
+        while self._unread:  # a stop leaves replies that came just before it
+            await asyncio.sleep(0)
+        self._flush()
+        self._report()
+
+    def _flush(self) -> None:
         try:
             self._writer.flush()
         except BenchError as error:
             self._fail(error)
-        self._report()
 
     async def _work(self) -> None:
         number = min(self._options.concurrency, self._lanes.pending)
@@ -143,21 +139,23 @@ class Run:
         """Queue the calls that are neither settled nor answered already."""
         unjudged = self._ledger.unjudged()
         seen: set[str] = set()
+        room = _HELD
         for chunk in chunks(requests, CHUNK):
-            fresh: dict[str, ChatRequest] = {}
+            fresh: dict[str, tuple[ChatRequest, str]] = {}
             for request in chunk:
-                key = request_key(request)
+                key, canonical = key_and_canonical(request)
                 if key not in seen:
                     seen.add(key)
-                    fresh[key] = request
+                    fresh[key] = (request, canonical)
             settled = self._ledger.settled(list(fresh))
-            for key, request in fresh.items():
+            for key, (request, canonical) in fresh.items():
                 if key in settled or (
                     key in unjudged and self._settles(request, key, unjudged[key])
                 ):
                     self._cached += 1
                 else:
-                    self._lanes.add(request, key)
+                    room -= len(canonical)
+                    self._lanes.add(request, key, canonical if room >= 0 else None)
         self._total = len(seen)
         self._writer.flush()
 
@@ -166,7 +164,7 @@ class Run:
         number, raw = stored
         reply = self._read(request, raw)
         decision = decide(raw, 1, self._policy)
-        self._note(key, number, raw, reply, decision)
+        note(self._writer, key, number, raw, reply, decision)
         return decision.action == "settle"
 
     def _open_budget(self) -> None:
@@ -239,66 +237,75 @@ class Run:
         return False
 
     async def _call(self, job: Job, reserved: float | None) -> None:
-        """Make one attempt, from the note that it is sent to the note of what became of it."""
+        """Make one attempt, from the note that it is sent to the note of what came back."""
         job.attempt += 1
+        new, job.canonical, canonical = job.attempt == 1, None, job.canonical
+        number = self._writer.begin(job.request, job.key, reserved, new=new, canonical=canonical)
+        attempt = Attempt(job, number, reserved)
+        try:
+            await self._writer.committed()
+            self._attempts += 1
+            attempt.started = self._loop.time()
+            outcome = attempt.outcome = await self._sender.send(job.request)
+            if isinstance(outcome, RawReply):
+                self._writer.answered(number, outcome)
+            saved = self._writer.committed()
+            if isinstance(outcome, RawReply) and outcome.http_status == 200:
+                self._unread += 1
+                self._lanes.vacate(job)
+                saved.add_done_callback(partial(self._saved, attempt))
+                return
+            await saved
+            await asyncio.sleep(0)  # in turn with the others, so that failures do not count first
+        except BaseException:
+            self._close(attempt, None)
+            raise
+        self._settle(attempt)
+
+    def _saved(self, attempt: Attempt, saved: asyncio.Future[None]) -> None:
+        """Read a reply that is on disk, after the calls that were waiting have been sent."""
+        try:
+            saved.result()
+            self._loop.call_soon(self._settle_later, attempt)
+        except BenchError as error:
+            self._unread -= 1
+            self._close(attempt, None)
+            self._fail(error)
+
+    def _settle_later(self, attempt: Attempt) -> None:
+        self._unread -= 1
+        try:
+            self._settle(attempt)
+        except Exception as error:
+            self._fail(error)
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Read what came back, note what became of the attempt, and act on it."""
+        job, outcome = attempt.job, attempt.outcome
         cost: float | None = None
         retry_at: float | None = None
         try:
-            number = self._writer.begin(job.request, job.key, reserved, new=job.attempt == 1)
-            await self._writer.committed()
-            self._attempts += 1
-            started = self._loop.time()
-            outcome = await self._send(job.request)
-            if isinstance(outcome, RawReply):
-                self._writer.answered(number, outcome)
-                await self._writer.committed()
-                reply = self._read(job.request, outcome)
-            else:
-                reply = _no_reply(outcome)
+            reply = self._read(job.request, outcome)
             cost = reply.cost_usd
             # What reads as a completion needs no second look at its bytes.
             done = reply.status != "error" and reply.prompt_tokens is not None
             decision = SETTLED if done else decide(outcome, job.attempt, self._policy)
-            self._note(job.key, number, outcome, reply, decision)
-            retry_at = self._follow(job, reply, decision, started)
+            note(self._writer, job.key, attempt.number, outcome, reply, decision)
+            retry_at = self._follow(job, reply, decision, attempt.started)
         finally:
-            self._budget.settle(reserved, cost)
-            self._lanes.release(job, retry_at=retry_at)
-            self._bill_arrived()
-            self._resting.wake()
+            self._close(attempt, cost, retry_at)
 
-    async def _send(self, request: ChatRequest) -> RawReply | WireError:
-        try:
-            return await self._wires[request.llm.id].send(request, self._options.timeout_s)
-        except WireError as error:
-            return error
-        except BenchError:
-            raise
-        except Exception as error:
-            # A library's own words may hold a header, and with it a key: keep the type only.
-            return WireError("connection", f"{type(error).__name__} inside the client", True)
+    def _close(self, attempt: Attempt, cost: float | None, retry_at: float | None = None) -> None:
+        """Settle an attempt's money, and free its place."""
+        self._budget.settle(attempt.reserved, cost)
+        self._lanes.release(attempt.job, retry_at=retry_at)
+        self._bill_arrived()
+        self._resting.wake()
 
-    def _read(self, request: ChatRequest, raw: RawReply) -> Reply:
-        return read_reply(request, raw, estimate_usage=self._options.estimate_usage)
-
-    def _note(
-        self,
-        key: str,
-        number: int,
-        outcome: RawReply | WireError,
-        reply: Reply,
-        decision: Decision,
-    ) -> None:
-        failed = reply.status == "error"
-        self._writer.judged(
-            number,
-            state="replied" if isinstance(outcome, RawReply) else "lost",
-            kind=decision.kind,
-            error_kind=(reply.error_type or "error") if failed else None,
-            error_message=reply.error_message if failed else None,
-            cost_usd=reply.cost_usd,
-            settles=key if decision.action == "settle" else None,
-        )
+    def _read(self, request: ChatRequest, outcome: RawReply | WireError) -> Reply:
+        if isinstance(outcome, WireError):
+            return no_reply(outcome)
+        return read_reply(request, outcome, estimate_usage=self._options.estimate_usage)
 
     def _follow(self, job: Job, reply: Reply, decision: Decision, started: float) -> float | None:
         """Act on a decision; return when the call is to be asked again, None for never."""
@@ -390,9 +397,3 @@ class Run:
             stopped=self.stopped,
             message=self.message,
         )
-
-
-def _no_reply(error: WireError) -> Reply:
-    """Return the reply of a call that got none; it costs nothing if it surely was not billed."""
-    cost = None if error.maybe_billed else 0.0
-    return Reply("error", "", error_type=error.kind, error_message=str(error), cost_usd=cost)

@@ -25,9 +25,8 @@ from typing import Any, TypeVar
 
 from personaroute_bench.errors import UsageError
 from personaroute_bench.files import atomic_path
-from personaroute_bench.hashing import canonical_json
 from personaroute_bench.llms.ledger_schema import ProcessLock, connect, storage_error
-from personaroute_bench.llms.types import REQUEST_SCHEMA, ChatRequest, RawReply
+from personaroute_bench.llms.types import RawReply
 
 CHUNK = 500
 """Keys a query: bounds memory, and stays below SQLite's limit on parameters."""
@@ -95,19 +94,6 @@ class LedgerSummary:
     spend: Spend
     llms: tuple[LLMSummary, ...]
     """Sorted by id."""
-
-
-def request_json(request: ChatRequest) -> str:
-    """Return all that can change the answer; its SHA-256 is the request's ledger key."""
-    return canonical_json(
-        {
-            "schema": REQUEST_SCHEMA,
-            "provider": request.llm.provider,
-            "base_url": request.llm.base_url,
-            "payload": request.payload(),
-            "sample": request.sample,
-        }
-    )
 
 
 class Ledger:

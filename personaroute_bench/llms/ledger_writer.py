@@ -12,7 +12,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from personaroute_bench.llms.ledger import Ledger, request_json
+from personaroute_bench.llms.ledger import Ledger
 from personaroute_bench.llms.ledger_schema import storage_error
 from personaroute_bench.llms.types import ChatRequest, RawReply
 
@@ -60,7 +60,15 @@ class GroupCommit:
         self._failure: BenchError | None = None
         self._next_id = ledger.next_attempt_id()
 
-    def begin(self, request: ChatRequest, key: str, reserved: float | None, *, new: bool) -> int:
+    def begin(
+        self,
+        request: ChatRequest,
+        key: str,
+        reserved: float | None,
+        *,
+        new: bool,
+        canonical: str | None = None,
+    ) -> int:
         """Queue an attempt that is about to be sent; return its id.
 
         Args:
@@ -68,13 +76,14 @@ class GroupCommit:
             key: its ledger key.
             reserved: the most it can cost in USD; None where unknown.
             new: whether it is the call's first attempt in this run.
+            canonical: `request.canonical()` where it is at hand; None: it is made here.
         """
         number = self._next_id
         self._next_id += 1
         now = time.time()
         if new:
             llm, tag = request.llm, storable(request.tag)
-            text = request_json(request)
+            text = canonical or request.canonical()
             self._write(_CALL, (key, llm.id, llm.provider, llm.model, tag, now, text))
         self._write(_ATTEMPT, (number, key, self._run_id, self._dataset_id, now, reserved))
         return number

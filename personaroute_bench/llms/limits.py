@@ -96,10 +96,14 @@ class Job:
     request: ChatRequest
     key: str
     lane: Lane
+    canonical: str | None = None
+    """What the key is of, where it is still held from planning."""
     attempt: int = 0
     """Attempts made in this run."""
     tokens: float = 0.0
     """What the last attempt took from the bucket of tokens."""
+    placed: bool = False
+    """Whether it holds a place of its lane and endpoint."""
 
 
 @dataclass(slots=True, eq=False)
@@ -155,6 +159,7 @@ class Lanes:
         self.pending = 0
         """Calls that wait, retries included."""
         self.in_flight = 0
+        """Calls taken and not released."""
 
     @property
     def llms(self) -> list[LLM]:
@@ -165,8 +170,8 @@ class Lanes:
         """Return one waiting request per LLM."""
         return [lane.waiting[0].request for lane in self._lanes.values() if lane.waiting]
 
-    def add(self, request: ChatRequest, key: str) -> None:
-        """Queue a call that was not asked yet in this run."""
+    def add(self, request: ChatRequest, key: str, canonical: str | None = None) -> None:
+        """Queue a call that was not asked yet in this run; see `Job` for its parts."""
         llm = request.llm
         lane = self._lanes.get(llm.id)
         if lane is None:
@@ -177,7 +182,7 @@ class Lanes:
                 _bucket(llm.requests_per_minute, self._parts),
                 _bucket(llm.tokens_per_minute, self._parts),
             )
-        lane.waiting.append(Job(request, key, lane))
+        lane.waiting.append(Job(request, key, lane, canonical))
         self.pending += 1
 
     def pick(self, now: float) -> Job | float:
@@ -192,25 +197,34 @@ class Lanes:
         for lane in self._lanes.values():
             if not (lane.waiting or lane.delayed):
                 continue
+            # Only a lane that would go first needs a look at its limits.
+            if best is not None and (lane.in_flight, lane.turn) >= (best.in_flight, best.turn):
+                continue
             at = lane.ready_at(now)
-            if at > now:
-                chance = min(chance, at)
-            elif best is None or (lane.in_flight, lane.turn) < (best.in_flight, best.turn):
+            if at <= now:
                 best = lane
+            elif best is None:
+                chance = min(chance, at)
         if best is None:
             return chance
         return self._take(best, now)
 
     def release(self, job: Job, *, retry_at: float | None = None) -> None:
-        """Note that a call is back; with `retry_at` it is queued again."""
+        """Note that a call is over; with `retry_at` it is queued again."""
+        self.vacate(job)
         lane = job.lane
-        lane.in_flight -= 1
-        lane.endpoint.in_flight -= 1
         self.in_flight -= 1
         if retry_at is not None:
             self._order += 1
             self.pending += 1
             heapq.heappush(lane.delayed, (retry_at, self._order, job))
+
+    def vacate(self, job: Job) -> None:
+        """Give the place of a call that is back to another one; `release` does so otherwise."""
+        if job.placed:
+            job.placed = False
+            job.lane.in_flight -= 1
+            job.lane.endpoint.in_flight -= 1
 
     def used(self, job: Job, tokens: int, now: float) -> None:
         """Correct the tokens that an attempt was estimated to use."""
@@ -230,6 +244,7 @@ class Lanes:
             lane.tokens.take(job.tokens, now)
         self._order += 1
         lane.turn = self._order
+        job.placed = True
         lane.in_flight += 1
         lane.endpoint.in_flight += 1
         self.pending -= 1

@@ -78,7 +78,10 @@ def max_cost_of(request: ChatRequest) -> float | None:
         USD >= 0; None where a price is unknown, or where no cap is sent.
     """
     llm = request.llm
-    size = sum(len(content.encode("utf-8", "surrogatepass")) for _, content in request.messages)
+    size = sum(
+        len(content) if content.isascii() else len(content.encode("utf-8", "surrogatepass"))
+        for _, content in request.messages
+    )
     size += _REQUEST_OVERHEAD + _MESSAGE_OVERHEAD * len(request.messages)
     for fields in (request.response_format, llm.parameters):
         if fields:

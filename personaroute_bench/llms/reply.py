@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -111,54 +111,58 @@ def read_reply(request: ChatRequest, raw: RawReply, *, estimate_usage: bool = Fa
     refusal = message.get("refusal")
     refusal = _clean(refusal).strip() if isinstance(refusal, str) else ""
     text = text or refusal
-    reply = Reply(
-        status="refused" if refusal else "ok",
+    usage = read_usage(body.get("usage"), text)
+    source: UsageSource = "provider"
+    if usage is None and estimate_usage:
+        usage, source = _counted(request, text), "tokenizer"
+    resolved, finish = _label(body.get("model")), _label(choice.get("finish_reason"))
+    reason = (finish or "").lower()
+    error = _error_in(request.llm, resolved, usage, reason, choice)
+    status: Status = "error" if error else "refused" if refusal else _status(reason, text)
+    kind, explanation = error or (None, None)
+    return _billed(
+        request.llm,
+        usage,
+        source,
+        status=status,
         text=text,
+        error_type=kind,
+        error_message=explanation,
         latency_s=raw.latency_s,
-        resolved_model=_label(body.get("model")),
-        finish_reason=_label(choice.get("finish_reason")),
+        resolved_model=resolved,
+        finish_reason=finish,
         simulated=body.get("system_fingerprint") == "simulated",
     )
-    reply = _with_usage(reply, request, read_usage(body.get("usage"), text), estimate_usage)
-    error = _error_in(reply, request.llm, choice)
-    if error is not None:
-        return error
-    status = _status(reply)
-    return reply if status == reply.status else replace(reply, status=status)
 
 
-def _error_in(reply: Reply, llm: LLM, choice: dict[str, Any]) -> Reply | None:
-    """Return the reply as an error where it cannot count as this LLM's answer, else None."""
-
-    def error(kind: str, message: str) -> Reply:
-        return replace(reply, status="error", error_type=kind, error_message=message)
-
-    resolved = reply.resolved_model
+def _error_in(
+    llm: LLM, resolved: str | None, usage: Usage | None, reason: str, choice: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Return why a completion cannot count as this LLM's answer: type and message, else None."""
     if resolved is not None and not same_model(llm, resolved):
-        return error(
+        return (
             "model_mismatch",
             f"asked {llm.model}, answered by {resolved}; if that is right, allow it with "
             "resolves_to in the pool",
         )
-    if reply.usage_source == "unknown":
-        return error(
+    if usage is None:
+        return (
             "missing_usage",
             "the provider reports no usable token counts, so the cost is unknown; "
             "--estimate-usage counts them here",
         )
-    if (reply.finish_reason or "").lower() == "error":
-        return error("server_error", _error_text(choice) or "the provider broke off with an error")
+    if reason == "error":
+        return "server_error", _error_text(choice) or "the provider broke off with an error"
     return None
 
 
-def _status(reply: Reply) -> Status:
-    """Return the status of a reply that is no error."""
-    reason = (reply.finish_reason or "").lower()
-    if reply.status == "refused" or reason in _FINISH_REFUSED:
+def _status(reason: str, text: str) -> Status:
+    """Return the status of a completion that is neither an error nor a refusal by name."""
+    if reason in _FINISH_REFUSED:
         return "refused"
     if reason in _FINISH_TRUNCATED:
         return "truncated"
-    return "ok" if strip_thinking(reply.text).strip() else "empty"
+    return "ok" if strip_thinking(text).strip() else "empty"
 
 
 def strip_thinking(text: str) -> str:
@@ -233,25 +237,27 @@ def redact(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
 
 
-def _with_usage(reply: Reply, request: ChatRequest, usage: Usage | None, estimate: bool) -> Reply:
-    """Add token counts and cost; without any, `usage_source` stays ``unknown``."""
-    source: UsageSource = "provider"
+def _counted(request: ChatRequest, text: str) -> Usage:
+    return Usage(count_message_tokens(request.messages), count_tokens(text), None, None)
+
+
+def _billed(llm: LLM, usage: Usage | None, source: UsageSource, **told: Any) -> Reply:
+    """Return a reply with token counts and cost; `source` is ``unknown`` where there are none.
+
+    Made at once rather than copied from part to part, as it is read thousands of times a second.
+    """
     if usage is None:
-        if not estimate:
-            return replace(
-                reply, cost_usd=cost_of(request.llm, prompt_tokens=None, completion_tokens=None)
-            )
-        source = "tokenizer"
-        usage = Usage(count_message_tokens(request.messages), count_tokens(reply.text), None, None)
-    return replace(
-        reply,
+        cost = cost_of(llm, prompt_tokens=None, completion_tokens=None)
+        return Reply(**told, cost_usd=cost)
+    return Reply(
+        **told,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
         reasoning_tokens=usage.reasoning,
         cached_tokens=usage.cached,
         usage_source=source,
         cost_usd=cost_of(
-            request.llm,
+            llm,
             prompt_tokens=usage.prompt,
             completion_tokens=usage.completion,
             cached_tokens=usage.cached,
@@ -280,16 +286,17 @@ def _malformed(
 ) -> Reply:
     """Report a 200 that holds no completion; it costs what its usage says, else unknown."""
     start = redact(raw.body[: 20 * MAX_MESSAGE].decode("utf-8", "replace"))
-    reply = Reply(
-        "error",
-        "",
-        "malformed",
-        f"{problem}: {start}"[:MAX_MESSAGE],
+    return _billed(
+        request.llm,
+        read_usage(body.get("usage"), "") if body else None,
+        "provider",
+        status="error",
+        text="",
+        error_type="malformed",
+        error_message=f"{problem}: {start}"[:MAX_MESSAGE],
         latency_s=raw.latency_s,
         resolved_model=_label(body.get("model")) if body else None,
     )
-    usage = read_usage(body.get("usage"), "") if body else None
-    return _with_usage(reply, request, usage, estimate=False)
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
@@ -336,6 +343,8 @@ def _label(value: Any) -> str | None:
     """Return a short identifier from a provider (model, finish reason), or None."""
     if not isinstance(value, str) or not value.strip():
         return None
+    if len(value) <= MAX_MESSAGE and value.isascii() and value.isprintable():
+        return value.strip()
     return _CONTROL.sub(" ", _clean(value[:MAX_MESSAGE])).strip() or None
 
 

@@ -9,11 +9,12 @@ on disk before anything can go wrong with reading it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from personaroute_bench.hashing import digest
+from personaroute_bench.hashing import canonical_json
 
 Status = Literal["ok", "truncated", "refused", "empty", "error", "skipped_budget"]
 STATUSES: tuple[Status, ...] = ("ok", "truncated", "refused", "empty", "error", "skipped_budget")
@@ -88,12 +89,12 @@ class ChatRequest:
         # max_completion_tokens is understood.
         return {name: value for name, value in body.items() if value is not None}
 
-    def key(self) -> str:
-        """Return the ledger key: 64 hex digits over all that can change the answer.
+    def canonical(self) -> str:
+        """Return all that can change the answer as canonical JSON, which the ledger keeps.
 
         Not in it: the API key, prices, time limits, retries, concurrency, the tag.
         """
-        return digest(
+        return canonical_json(
             {
                 "schema": REQUEST_SCHEMA,
                 "provider": self.llm.provider,
@@ -102,6 +103,10 @@ class ChatRequest:
                 "sample": self.sample,
             }
         )
+
+    def key(self) -> str:
+        """Return the ledger key: 64 hex digits, the SHA-256 of `canonical`."""
+        return key_of(self.canonical())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,15 @@ class WireError(Exception):
         super().__init__(message)
         self.kind = kind
         self.maybe_billed = maybe_billed
+
+
+def key_of(canonical: str) -> str:
+    """Return the ledger key of `ChatRequest.canonical`.
+
+    Raises:
+        UnicodeEncodeError: it holds a lone surrogate.
+    """
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class Wire(Protocol):

@@ -22,7 +22,6 @@ from personaroute_bench.llms.ledger import (
     Ledger,
     export_ledger,
     ledger_summary,
-    request_json,
 )
 from personaroute_bench.llms.ledger_writer import GroupCommit
 from personaroute_bench.llms.types import ChatRequest, RawReply
@@ -104,7 +103,7 @@ def test_what_does_not_change_an_answer_keeps_the_key(changed: ChatRequest) -> N
 
 def test_the_stored_request_is_what_its_key_says() -> None:
     for request in (BASE, replace(BASE, sample=3), with_llm(parameters={"reasoning": "größer"})):
-        assert hashlib.sha256(request_json(request).encode()).hexdigest() == request.key()
+        assert hashlib.sha256(request.canonical().encode()).hexdigest() == request.key()
 
 
 def test_a_settled_call_comes_back_verbatim(ledger: Ledger, writer: GroupCommit) -> None:
