@@ -93,7 +93,7 @@ def generate(
         write_users(folder, data, strategies, plan.personas, provenance)
         grid = grid_of(responses, plan.taskset, plan.pool.llms, plan.split)
         for strategy in strategies:
-            write_strategy(folder, plan, grid, strategy, judged, provenance, report, form)
+            write_strategy(folder, plan, grid, strategy, judged, provenance, engine, report, form)
         if whole and folder.is_whole():
             return Generated(folder.path, read_json(folder.path / MANIFEST), changed=False)
         report.stage("manifest")
@@ -289,6 +289,7 @@ def write_strategy(
     strategy: str,
     judged: Judged | None,
     provenance: str,
+    engine: Engine,
     report: Report,
     form: str = STORED,
 ) -> None:
@@ -315,6 +316,7 @@ def write_strategy(
             np.asarray(user_ids(0, data.users)),
             law,
             provenance=provenance,
+            engine=engine,
             on_progress=report.rows,
         )
     else:

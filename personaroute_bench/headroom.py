@@ -104,6 +104,14 @@ class HeadroomMeter:
         taken = np.take_along_axis(test, own[:, None, None], axis=-1)
         self.per_user += float(taken.sum(dtype=np.float64))
 
+    def merge(self, other: HeadroomMeter) -> None:
+        """Add what another meter, of the same data set, has added up of further users."""
+        self.pairs += other.pairs
+        self.reward += other.reward
+        self.wins += other.wins
+        self.oracle += other.oracle
+        self.per_user += other.per_user
+
     def result(self) -> Headroom:
         """Return the headroom of all users added.
 

@@ -7,11 +7,13 @@ group, so that memory does not grow with the number of users.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,9 @@ from personaroute_bench.files import disk_error, marked
 from personaroute_bench.headroom import Headroom, HeadroomMeter
 from personaroute_bench.schemas import SPLITS, interactions_schema
 from personaroute_bench.users.rewards import Bools, Doubles, Floats, tied_best
+
+if TYPE_CHECKING:
+    from personaroute_bench.engines import Engine
 
 # About so many rows a row group (a block of users over all splits) and a file; measured in
 # benchmarks/rows.py: a million rows a group writes fastest, and the Hub likes files below 500 MB.
@@ -75,6 +80,7 @@ def write_interactions(
     law: Law,
     *,
     provenance: str = "simulated",
+    engine: Engine | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, int], Headroom]:
     """Write ``folder/SPLIT/*.parquet`` for all users.
@@ -88,6 +94,7 @@ def write_interactions(
         user_ids: [U].
         law: the strategy.
         provenance: of the responses; stands in the files' metadata.
+        engine: several workers write spans of users at the same time; None: this process does.
         on_progress: called with rows written and rows in all.
 
     Returns:
@@ -97,46 +104,112 @@ def write_interactions(
         BenchError: no space, no permission, or no usable response.
     """
     aside = folder.with_name(f".{folder.name}.tmp")
+    work = _Work(aside, grid, user_ids, law, provenance)
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        counts, headroom = _write_blocks(aside, grid, user_ids, law, provenance, on_progress)
+        if engine is not None and engine.parallel and len(work.blocks) > 1:
+            counts, meter = _write_spans(work, engine, on_progress)
+        else:
+            meter = _meter(grid, law)
+            counts = _write_blocks(work, work.blocks, aside, meter.add, on_progress)
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return counts, headroom
+    return counts, meter.result()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is written where."""
+
+    aside: Path
+    grid: ResponseGrid
+    user_ids: Strings
+    law: Law
+    provenance: str
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        return list(user_blocks(len(self.user_ids), self.grid.performance.size))
 
 
 def _write_blocks(
+    work: _Work,
+    blocks: Sequence[tuple[int, int]],
     folder: Path,
-    grid: ResponseGrid,
-    user_ids: Strings,
-    law: Law,
-    provenance: str,
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, int], Headroom]:
+    add: Callable[[Floats, Bools], None],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Write blocks of users; `add` is told the rewards of each, and what the users choose."""
+    grid, law, users = work.grid, work.law, len(work.user_ids)
     rows_per_user = grid.performance.size
-    total = rows_per_user * len(user_ids)
-    meter = _meter(grid, law)
     counts = dict.fromkeys(SPLITS, 0)
     schema = interactions_schema(law.strategy)
-    schema = schema.with_metadata(marked(schema.metadata, provenance))
+    schema = schema.with_metadata(marked(schema.metadata, work.provenance))
     with ExitStack() as stack:
         splits = {
             name: stack.enter_context(_SplitWriter(folder / name, grid, grid.split == name, schema))
             for name in SPLITS
         }
-        for start, stop in user_blocks(len(user_ids), rows_per_user):
+        for start, stop in blocks:
             block = law.block(start, stop)
             chosen = tied_best(block.reward)
-            meter.add(block.reward, chosen)
+            add(block.reward, chosen)
             for name, writer in splits.items():
-                counts[name] += writer.write(user_ids[start:stop], block, chosen)
+                counts[name] += writer.write(work.user_ids[start:stop], block, chosen)
             if on_progress is not None:
-                on_progress(stop * rows_per_user, total)
-    return counts, meter.result()
+                on_progress(stop * rows_per_user, users * rows_per_user)
+    return counts
+
+
+def _write_spans(
+    work: _Work, engine: Engine, on_progress: Callable[[int, int], None] | None
+) -> tuple[dict[str, int], HeadroomMeter]:
+    """Let workers write spans of blocks, each into files of its own; number these in order."""
+    blocks, rows_per_user = work.blocks, work.grid.performance.size
+    # A few spans a worker, so that no one waits long for the last; and files of the usual size.
+    size = min(-(-len(blocks) // (4 * engine.workers)), max(1, ROWS_PER_FILE // ROWS_PER_BLOCK))
+    spans = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    meter = _meter(work.grid, work.law)
+    counts, files = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
+    for name in SPLITS:
+        (work.aside / name).mkdir(parents=True)
+    written = engine.map(partial(_write_span, work), spans)
+    for span, (folder, rows, meters) in zip(spans, written, strict=True):
+        # Block by block, as one process adds them up: the sums are the same to the last digit.
+        for one in meters:
+            meter.merge(one)
+        for name in SPLITS:
+            counts[name] += rows[name]
+            for file in sorted((folder / name).iterdir()):
+                file.rename(work.aside / name / f"{files[name]:05d}.parquet")
+                files[name] += 1
+        shutil.rmtree(folder)
+        if on_progress is not None:
+            on_progress(span[-1][1] * rows_per_user, len(work.user_ids) * rows_per_user)
+    return counts, meter
+
+
+def _write_span(
+    work: _Work, span: Sequence[tuple[int, int]]
+) -> tuple[Path, dict[str, int], list[HeadroomMeter]]:
+    """Write one span; runs on a worker, and again on another one where that has died half way.
+
+    Returns:
+        The folder of its files, rows a split, and a meter a block.
+    """
+    meters: list[HeadroomMeter] = []
+
+    def add(reward: Floats, chosen: Bools) -> None:
+        meters.append(_meter(work.grid, work.law))
+        meters[-1].add(reward, chosen)
+
+    # A name of its own: the worker that is thought dead may still be writing.
+    folder = work.aside / f".{span[0][0]}.{uuid.uuid4().hex}"
+    return folder, _write_blocks(work, span, folder, add), meters
 
 
 def measure_headroom(

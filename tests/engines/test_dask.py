@@ -23,11 +23,13 @@ from test_generate_http import FAST, replay, write_tasks
 from test_judges import config as judged_config
 from test_judges import rate
 
+from personaroute_bench import interactions
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.engines.calls import SHARDS
 from personaroute_bench.errors import BenchError, UsageError
 from personaroute_bench.generate import generate
 from personaroute_bench.llms.ledger import Ledger
+from personaroute_bench.schemas import SPLITS, STRATEGIES
 
 distributed = pytest.importorskip(
     "distributed", reason="Dask is not installed (pip install 'personaroute-bench[dask]')"
@@ -145,6 +147,23 @@ def test_simulated_llms_answer_alike_everywhere(tmp_path: Path, there: RunConfig
     generate(data, tmp_path / "local")
     generate(data, tmp_path / "dask", run=there)
     assert_same_rows(tmp_path / "local", tmp_path / "dask")
+
+
+def test_interactions_are_written_by_all_workers(
+    tmp_path: Path, there: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every strategy's law, however it was put together, works on a worker."""
+    monkeypatch.setattr(interactions, "ROWS_PER_BLOCK", 600)  # 12 users a block, 9 blocks
+    data = DataConfig(users=103, limit=5, strategies=STRATEGIES)
+    local = generate(data, tmp_path / "local")
+    dask = generate(data, tmp_path / "dask", run=there)
+    assert_same_rows(tmp_path / "local", tmp_path / "dask")
+    assert local.manifest["strategies"] == dask.manifest["strategies"]
+    for strategy in STRATEGIES:
+        folder = tmp_path / "dask" / "interactions" / strategy
+        assert len(list((folder / "train").iterdir())) > 1
+        assert {path.name for path in folder.iterdir()} == set(SPLITS)
+        assert not list(folder.parent.glob(".*"))
 
 
 def test_what_goes_wrong_on_a_worker_is_one_message(
