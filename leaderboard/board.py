@@ -224,17 +224,18 @@ def _read(
 def _rank(entrants: Sequence[_Entrant], described: Sequence[dict[str, Any]]) -> None:
     """Give ranks, and ranges of ranks, to the rows that are in the contest."""
     places = [i for i, row in enumerate(described) if row["standing"] == "ranked"]
-    means, draws = [], []
+    means, draws, units = [], [], []
     for i in places:
         row = entrants[i].row
         assert row is not None, "only scored rows are ranked"
         means.append(row.figures["reward"].mean)
         draws.append(row.draws)
+        units.append(row.units)
     if not places:
         return
     values = np.asarray([-np.inf if mean is None else mean for mean in means])
     first, _ = ranks(values)
-    ranges = rank_ranges(values, np.stack(draws), CONFIDENCE)
+    ranges = rank_ranges(values, np.stack(draws), CONFIDENCE, units[0])
     for i, rank, (low, high) in zip(places, first.tolist(), ranges, strict=True):
         described[i]["rank"] = [rank, low, high]
 

@@ -64,6 +64,8 @@ class Row:
     """That it does not matter whose choices a user gets; see docs/evaluation.md."""
     invalid: int
     """Choices that are none, over all seeds."""
+    units: int
+    """The fewer of users and queries, on which the intervals stand."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,18 @@ def score_rows(
         statistics.append(bootstrap.normalised(reward, chance, best))
     samples = bootstrap.resample(statistics, *asked.shape, draws, BOOTSTRAP_SEED)
     drawn = dict(zip(names, samples, strict=True))
+    units = bootstrap.smaller(*asked.shape)
     found = {}
     for row, choices in rows.items():
         figures_ = {
-            figure: Figure(means[row, figure], *bootstrap.interval(drawn[row, figure], CONFIDENCE))
+            figure: Figure(
+                means[row, figure], *bootstrap.interval(drawn[row, figure], CONFIDENCE, units)
+            )
             for other, figure in names
             if other == row
         }
         blank = sum(int(((choice == INVALID) & outcomes.scored).sum()) for choice in choices)
-        found[row] = Row(figures_, drawn[row, "reward"], controls[row].p_value, blank)
+        found[row] = Row(figures_, drawn[row, "reward"], controls[row].p_value, blank, units)
     return found
 
 
@@ -137,7 +142,7 @@ def gain(row: Row, baseline: Row) -> Figure:
     """Return the paired difference in reward to another row, of the same requests and draws."""
     ours, theirs = row.figures["reward"].mean, baseline.figures["reward"].mean
     centre = None if ours is None or theirs is None else ours - theirs
-    return Figure(centre, *bootstrap.interval(row.draws - baseline.draws, CONFIDENCE))
+    return Figure(centre, *bootstrap.interval(row.draws - baseline.draws, CONFIDENCE, row.units))
 
 
 def _average(outcomes: Outcomes, choices: Sequence[Ints]) -> dict[str, Doubles]:

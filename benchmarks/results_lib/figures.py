@@ -57,9 +57,11 @@ class Sample:
 
     mean: float
     drawn: Doubles
+    units: int
+    """The fewer of users and queries: the fewer, the wider the interval."""
 
     def __sub__(self, other: Sample) -> Sample:
-        return Sample(self.mean - other.mean, self.drawn - other.drawn)
+        return Sample(self.mean - other.mean, self.drawn - other.drawn, self.units)
 
     def __truediv__(self, other: Sample) -> Sample:
         """Return the ratio; no interval where the other may as well be nothing."""
@@ -67,17 +69,18 @@ class Sample:
         drawn = nothing
         if other.surely_positive:
             drawn = np.divide(self.drawn, other.drawn, out=nothing, where=other.drawn > 0)
-        return Sample(self.mean / other.mean if other.mean > 0 else np.nan, drawn)
+        share = self.mean / other.mean if other.mean > 0 else np.nan
+        return Sample(share, drawn, self.units)
 
     @property
     def surely_positive(self) -> bool:
         """Whether the interval lies above zero."""
-        low = bootstrap.interval(self.drawn, CONFIDENCE)[0]
+        low = bootstrap.interval(self.drawn, CONFIDENCE, self.units)[0]
         return low is not None and low > 0
 
     def figures(self) -> dict[str, float | None]:
         """Return mean, low and high; None where there is none."""
-        low, high = bootstrap.interval(self.drawn, CONFIDENCE)
+        low, high = bootstrap.interval(self.drawn, CONFIDENCE, self.units)
         return {"mean": _number(self.mean), "low": _number(low), "high": _number(high)}
 
 
@@ -276,7 +279,7 @@ def _samples(
     drawn = bootstrap.resample(statistics, U, Q, draws, 0)
     found: dict[str, dict[str, Sample]] = {}
     for (name, metric), mean, draw in zip(names, means, drawn, strict=True):
-        found.setdefault(name, {})[metric] = Sample(float(mean), draw)
+        found.setdefault(name, {})[metric] = Sample(float(mean), draw, bootstrap.smaller(U, Q))
     return found
 
 

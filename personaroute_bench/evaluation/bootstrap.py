@@ -102,12 +102,50 @@ def resample(
     return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(statistics), 0))
 
 
-def interval(samples: Doubles, confidence: float) -> tuple[float | None, float | None]:
-    """Return the percentile interval of samples [draws]; None, None where there are none."""
+def smaller(users: int, queries: int) -> int:
+    """Return how many units an interval stands on: the fewer of users and queries.
+
+    What there is only one of is not drawn anew, and the interval is over the other alone.
+    """
+    return min((n for n in (users, queries) if n > 1), default=1)
+
+
+def tail(confidence: float, units: int | None = None) -> float:
+    """Return the share of draws that an interval leaves out at each end.
+
+    Percentiles of a bootstrap of n units are too narrow for two reasons: they take the spread
+    with n for n - 1, and the normal distribution for Student's t. The *expanded* percentile
+    interval (Hesterberg, 2015, The American Statistician 69, section 3.3) goes as far out as
+    the t interval would, ``Φ(-t √(n / (n - 1)))``, t the quantile with n - 1 degrees of freedom:
+    at 95 % 0.7 % instead of 2.5 % for nine units, 2.1 % for 48. The range of a metric stays kept.
+
+    Args:
+        confidence: of the interval.
+        units: n; None or 1 for plain percentiles.
+    """
+    level = (1 - confidence) / 2
+    if units is None or units < 2:
+        return level
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(stdtrit(units - 1, level) * np.sqrt(units / (units - 1))))
+
+
+def interval(
+    samples: Doubles, confidence: float, units: int | None = None
+) -> tuple[float | None, float | None]:
+    """Return the percentile interval of samples [draws]; None, None where there are none.
+
+    Args:
+        samples: draws of a statistic; NaN is left out.
+        confidence: of the interval.
+        units: how many users or queries were drawn (see `smaller`), for `tail`.
+    """
     known = samples[np.isfinite(samples)]
     if not known.size:
         return None, None
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    level = tail(confidence, units)
+    low, high = np.quantile(known, [level, 1 - level])
     return float(low), float(high)
 
 
@@ -118,4 +156,4 @@ def difference(
     gap = values - baseline
     users, queries = gap.shape
     samples = resample([weighted_mean(gap)], users, queries, draws, seed)[0]
-    return float(np.nanmean(gap)), *interval(samples, confidence)
+    return float(np.nanmean(gap)), *interval(samples, confidence, smaller(users, queries))

@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.errors import UsageError, did_you_mean
-from personaroute_bench.evaluation.bootstrap import interval
+from personaroute_bench.evaluation.bootstrap import interval, smaller
 from personaroute_bench.evaluation.saved_results import SavedResults, check_pairable
-from personaroute_bench.evaluation.significance import holm, least_p, p_value, rank_ranges
+from personaroute_bench.evaluation.significance import (
+    LEAST_UNITS,
+    holm,
+    least_p,
+    p_value,
+    rank_ranges,
+)
 from personaroute_bench.evaluation.standing import KEPT, unpack
 from personaroute_bench.evaluation.texts import printable
 from personaroute_bench.evaluation.verdict import LEVEL
@@ -242,12 +248,13 @@ def _compared(
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     means = np.asarray([contender.mean for contender in contenders])
     draws = np.stack([contender.draws for contender in contenders])
-    ranges = rank_ranges(sign * means, sign * draws, confidence)
+    few, units = min(of.sizes), smaller(*of.sizes)
+    ranges = rank_ranges(sign * means, sign * draws, confidence, units)
     gaps = draws[1:] - draws[0]
-    p_values = [p_value(gap, of.units) for gap in gaps]
+    p_values = [p_value(gap, few) for gap in gaps]
     differences: list[dict[str, Any] | None] = [None]
     for mean, gap, p, p_holm in zip(means[1:], gaps, p_values, holm(p_values), strict=True):
-        low, high = interval(gap, confidence)
+        low, high = interval(gap, confidence, units)
         centre = float(mean - means[0])
         differences.append(
             {"mean": centre, "low": low, "high": high, "p_value": p, "p_holm": p_holm}
@@ -278,10 +285,15 @@ def _compared(
             f"{tests} tests on {B} draws: no p (Holm) can fall below 5 %; evaluate with --draws "
             f"{needed} or more",
         ]
-    if B and tests * least_p(of.units) >= LEVEL:
+    if B and few < LEAST_UNITS:
         notes = [
             *notes,
-            f"{tests} tests on {of.units} users or test queries: no p (Holm) can fall below 5 %",
+            f"with {few} users or test queries nothing is tested; it takes {LEAST_UNITS} of each",
+        ]
+    elif B and tests * least_p(few) >= LEVEL:
+        notes = [
+            *notes,
+            f"{tests} tests on {few} users or test queries: no p (Holm) can fall below 5 %",
         ]
     return Comparison(
         {

@@ -73,9 +73,9 @@ class Further:
             statistic = self.statistics.get((name, metric))
             if statistic is None:
                 continue
-            low, high = bootstrap.interval(self.drawn[name, metric], self.confidence)
-            centre = personal_results.at_equal_weights(statistic, U, Q)
             n = U if metric in personal_results.OVER_USERS else Q
+            low, high = bootstrap.interval(self.drawn[name, metric], self.confidence, n)
+            centre = personal_results.at_equal_weights(statistic, U, Q)
             entry["metrics"][metric] = {"mean": centre, "low": low, "high": high, "n": n}
         apart = [user_divergence(shares(choice, M)) for choice in choices]
         known = [value for value in apart if value is not None]

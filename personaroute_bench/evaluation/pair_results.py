@@ -208,7 +208,7 @@ def _estimates(
     samples = dict(zip(values, drawn, strict=True))
 
     def told(centre: Doubles, of: Doubles) -> dict[str, Any]:
-        low, high = bootstrap.interval(of, confidence)
+        low, high = bootstrap.interval(of, confidence, count)
         return {"mean": float(centre.mean()) if count else None, "low": low, "high": high}
 
     result = {}

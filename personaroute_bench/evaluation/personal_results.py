@@ -111,41 +111,47 @@ def gains(
         "share": None,
     }
     values, whole = scored[name], None
+    how = confidence, bootstrap.smaller(*outcomes.best.shape)
     if BLIND_ORACLE in scored:
         largest = mean(outcomes.best - scored[BLIND_ORACLE]["reward"])
         whole = (largest, drawn[DATA, LARGEST])
-        found["largest"] = _told(*whole, confidence)
+        found["largest"] = _told(*whole, *how)
     if blind is not None:
         lead = mean(values["reward"] - scored[blind]["reward"])
         gain = (lead, drawn[name, "reward"] - drawn[blind, "reward"])
-        found["gain"] = _told(*gain, confidence)
+        found["gain"] = _told(*gain, *how)
         if whole is not None:
-            found["share"] = _part(gain, whole, confidence)
+            found["share"] = _part(gain, whole, *how)
     way = (mean(outcomes.best - outcomes.chance), drawn[DATA, RANGE])
     cost = (mean(values["shuffled_gain"]), drawn[name, "shuffled_gain"])
-    found["shuffled_share"] = _part(cost, way, confidence)
+    found["shuffled_share"] = _part(cost, way, *how)
     return found
 
 
-def _told(centre: float | None, samples: Doubles, confidence: float) -> dict[str, Any] | None:
+def _told(
+    centre: float | None, samples: Doubles, confidence: float, units: int
+) -> dict[str, Any] | None:
     if centre is None:
         return None
-    low, high = bootstrap.interval(samples, confidence)
+    low, high = bootstrap.interval(samples, confidence, units)
     return {"mean": centre, "low": low, "high": high}
 
 
 def _part(
-    part: tuple[float | None, Doubles], whole: tuple[float | None, Doubles], confidence: float
+    part: tuple[float | None, Doubles],
+    whole: tuple[float | None, Doubles],
+    confidence: float,
+    units: int,
 ) -> dict[str, Any] | None:
     """Return part / whole with its interval; None where the whole may as well be nothing."""
-    least = bootstrap.interval(whole[1], confidence)[0]
+    least = bootstrap.interval(whole[1], confidence, units)[0]
     if part[0] is None or whole[0] is None:
         return None
     if min(whole[0], whole[0] if least is None else least) <= ZERO_RANGE:
         return None
     ratios: Doubles = np.full(len(part[1]), np.nan)
     np.divide(part[1], whole[1], out=ratios, where=whole[1] > ZERO_RANGE)
-    return _told(part[0] / whole[0], ratios, confidence)
+    return _told(part[0] / whole[0], ratios, confidence, units)
 
 
 def _share(values: Doubles, weights: Doubles) -> Doubles:

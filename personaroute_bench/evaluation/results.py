@@ -246,10 +246,11 @@ def _measure(
     """Return the part of an entry that stands on the run's choices."""
     values = scored[run.name]
     M, requests = outcomes.reward.shape[-1], outcomes.best.size
+    how = plan.confidence, bootstrap.smaller(*outcomes.best.shape)
     metrics: dict[str, Any] = {}
 
     def put(metric: str, centre: float | None, of: Doubles | None, count: int) -> None:
-        low, high = (None, None) if of is None else bootstrap.interval(of, plan.confidence)
+        low, high = (None, None) if of is None else bootstrap.interval(of, *how)
         metrics[metric] = {"mean": centre, "low": low, "high": high, "n": count}
 
     for metric in (*SCORES, "shuffled_gain", "user_sensitivity"):
@@ -276,7 +277,7 @@ def _measure(
             ("reward", "reward", full, "twin"),
             ("normalised", NORMALISED, full_normalised, "twin normalised"),
         ):
-            low = bootstrap.interval(drawn[run.name, of], plan.confidence)[0]
+            low = bootstrap.interval(drawn[run.name, of], *how)[0]
             share, part = _ratio(metrics[metric]["mean"], whole), None
             if low is not None and low <= 0:
                 share = None  # a share of what may as well be nothing says nothing
@@ -288,7 +289,7 @@ def _measure(
     gap = None
     if BASELINE in scored:
         other = drawn[BASELINE, "reward"]
-        low, high = bootstrap.interval(drawn[run.name, "reward"] - other, plan.confidence)
+        low, high = bootstrap.interval(drawn[run.name, "reward"] - other, *how)
         centre = mean(values["reward"] - scored[BASELINE]["reward"])
         gap = {"baseline": BASELINE, "mean": centre, "low": low, "high": high}
     per_seed = []

@@ -71,12 +71,12 @@ class SavedResults:
         return found if isinstance(found, float) and 0 < found < 1 else 0.95
 
     @property
-    def units(self) -> int:
-        """The fewer of users and test queries; 1 where the file does not say."""
+    def sizes(self) -> tuple[int, int]:
+        """How many users and test queries; 1 and 1 where the file does not say."""
         sizes = self.data.get("sizes")
         found = [sizes.get(key) for key in ("users", "test")] if isinstance(sizes, dict) else []
-        known = [n for n in found if isinstance(n, int) and n > 0]
-        return min(*known, 1_000_000) if len(known) == 2 else 1
+        known = [min(n, 1_000_000) for n in found if isinstance(n, int) and n > 0]
+        return (known[0], known[1]) if len(known) == 2 else (1, 1)
 
     def differing(self, other: SavedResults) -> list[str]:
         """Return in words what was not the same."""

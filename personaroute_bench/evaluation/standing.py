@@ -53,10 +53,10 @@ def differences(
             continue
         tested = [name for name in names if name != baseline]
         gaps = [drawn[name, "reward"] - drawn[baseline, "reward"] for name in tested]
-        units = min(scored[baseline]["reward"].shape)
-        p_values = [p_value(gap, units) for gap in gaps]
+        shape = scored[baseline]["reward"].shape
+        p_values = [p_value(gap, min(shape)) for gap in gaps]
         for name, gap, p, p_holm in zip(tested, gaps, p_values, holm(p_values), strict=True):
-            low, high = bootstrap.interval(gap, confidence)
+            low, high = bootstrap.interval(gap, confidence, bootstrap.smaller(*shape))
             centre = mean(scored[name]["reward"] - scored[baseline]["reward"])
             found[name].append(
                 {
@@ -79,9 +79,12 @@ def standings(
         return {}
     means = np.asarray([mean(scored[name]["reward"]) or 0.0 for name in names])
     draws = np.stack([drawn[name, "reward"] for name in names])
+    units = bootstrap.smaller(*scored[names[0]]["reward"].shape)
     return {
         name: {"best": low, "worst": high, "of": len(names)}
-        for name, (low, high) in zip(names, rank_ranges(means, draws, confidence), strict=True)
+        for name, (low, high) in zip(
+            names, rank_ranges(means, draws, confidence, units), strict=True
+        )
     }
 
 

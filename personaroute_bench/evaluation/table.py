@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from personaroute_bench.evaluation.facts import footnotes
+from personaroute_bench.evaluation.significance import LEAST_UNITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,6 +133,12 @@ def _heading(data: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{sizes['users']} users are few: such intervals miss the truth more often than they "
             "say (docs/metrics.md)"
+        )
+    units = min(sizes["users"], sizes["test"])
+    if units < LEAST_UNITS and data["bootstrap_draws"]:
+        lines.append(
+            f"with {sizes['users']} users and {sizes['test']} test queries no difference is "
+            f"tested: it takes {LEAST_UNITS} of each"
         )
     if left_out:
         lines.append(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from personaroute_bench.evaluation.significance import least_p
+from personaroute_bench.evaluation.significance import LEAST_UNITS
 
 # Errors of the first kind that are put up with.
 LEVEL = 0.05
+# How the status of a router begins that was ended while it was asked; see `runner`.
+ENDED = ("timeout", "memory", "crashed", "error")
 
 
 def verdict(entry: Mapping[str, Any]) -> str | None:
@@ -38,19 +40,23 @@ def _compared(gap: Mapping[str, Any]) -> str:
 
 
 def _personal(entry: Mapping[str, Any]) -> str:
+    if entry["status"].startswith(ENDED):
+        return "not known, it did not finish"
+    if entry["metrics"]["queries_told_apart"]["mean"] is None:
+        return "not known, none of its choices is valid"
     sensitivity = entry["metrics"]["user_sensitivity"]["mean"]
     gain, part = entry["metrics"]["shuffled_gain"], entry["personalisation"]["shuffled_share"]
     if sensitivity is None:
-        return "unknown, with one user there is nobody to be taken for"
+        return "not known, with one user there is nobody to be taken for"
     if sensitivity == 0:
         return "no, every user gets the same LLM"
     if part is None:
-        return "unknown, no choice earns more than a random one"
+        return "not known, no choice earns more than a random one"
     p, low = gain["p_value"], gain["low"]
     queries = entry["metrics"]["queries_told_apart"]["n"]
     if p >= LEVEL:
         word = "not shown" if gain["mean"] >= 0 else "no"
-    elif low is not None and low > 0 and least_p(queries) < LEVEL:
+    elif low is not None and low > 0 and queries >= LEAST_UNITS:
         word = "yes"
     else:
         word = "on these queries, perhaps not on others"

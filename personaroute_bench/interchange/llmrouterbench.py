@@ -72,6 +72,11 @@ def _records(
     for number, value in enumerate(records, start=1):
         where = f"{file}, record {number}"
         record = as_object(value, where, ("index", "origin_query", "score"))
+        if not isinstance(record["index"], int | str) or isinstance(record["index"], bool):
+            raise UsageError(
+                f"{where}: index is {str(record['index'])[:40]!r}; give a number, the same for "
+                "every LLM"
+            )
         raw = record.get("raw_output")
         score = as_number(record["score"], where, "score")
         yield {

@@ -15,6 +15,7 @@ from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.hashing import text_digest
 from personaroute_bench.interchange.arrow_rows import TableFile
 from personaroute_bench.interchange.response_file import RECORDED, SCHEMA, Origin, Source
+from personaroute_bench.llms.types import STATUSES
 
 _NEEDED = ("query", "llm_id")
 _TEXTS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
@@ -39,6 +40,9 @@ def open_mapped(path: Path, columns: Mapping[str, str], constants: Mapping[str, 
     for name in constants:
         if name not in _TEXTS or name in columns:
             raise UsageError(f"--set {name}: only a text field that has no --map can be set")
+    status = constants.get("status")
+    if status is not None and status not in STATUSES:
+        raise UsageError(f"--set status={status}: statuses are {', '.join(STATUSES)}")
     file.need(*columns.values())
     used = {name: name for name in SCHEMA.names if name in file.columns and name not in constants}
     used |= columns

@@ -22,6 +22,7 @@ from personaroute_bench.benchmark import Bools, Ints
 from personaroute_bench.errors import UsageError
 from personaroute_bench.files import disk_error, marked, write_json
 from personaroute_bench.interchange.interaction_rows import FirstSeen, Names
+from personaroute_bench.llms.types import STATUSES
 
 # The metric of scores that were recorded and cannot be computed again.
 RECORDED = "recorded_score"
@@ -196,6 +197,13 @@ class _Check:
                 f"{name} is not between 0 and {top:g}",
                 "correct it, or leave it out",
             )
+        known = pc.is_in(table["status"], pa.array([*STATUSES, None], pa.string()))
+        self._refuse(
+            origin,
+            ~known.to_numpy(),
+            "status is none that is known",
+            f"statuses are {', '.join(STATUSES)}, and it may be left out",
+        )
         for name, fact in self.facts.items():
             # One is added so that a blank text is a value of its own.
             at = fact.differs(code["query_id"], code[name] + 1)

@@ -49,6 +49,17 @@ def test_a_constant_has_an_interval_of_no_width_and_no_draws_have_none() -> None
     assert bootstrap.interval(empty[0], 0.95) == (None, None)
 
 
+def test_of_few_units_an_interval_reaches_as_far_as_students_t() -> None:
+    samples = np.random.default_rng(0).normal(size=200_000)
+    for units, reach in ((9, 2.306 * np.sqrt(9 / 8)), (48, 2.0117 * np.sqrt(48 / 47))):
+        low, high = bootstrap.interval(samples, 0.95, units)
+        assert (low, high) == pytest.approx((-reach, reach), abs=0.03)
+    assert bootstrap.interval(samples, 0.95, 1) == bootstrap.interval(samples, 0.95)
+    assert bootstrap.smaller(9, 48) == 9
+    assert bootstrap.smaller(40, 1) == 40  # one query is not drawn anew
+    assert bootstrap.smaller(1, 1) == 1
+
+
 def test_a_higher_confidence_is_wider() -> None:
     samples = RNG.normal(size=500)
     narrow, wide = bootstrap.interval(samples, 0.5), bootstrap.interval(samples, 0.99)

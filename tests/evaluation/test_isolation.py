@@ -232,6 +232,7 @@ def test_answers_of_the_wrong_number_are_invalid_and_nobody_elses(results: Evalu
     entry = results["cheats:Others"]
     assert entry["status"] == "96 of 96 choices invalid: 672 answers to 96 requests"
     assert entry["charged"] == entry["invalid"] == 96
+    assert entry["verdict"].startswith("personalises: not known, none of its choices is valid")
 
 
 @pytest.mark.usefixtures("place")
@@ -311,6 +312,7 @@ def test_who_sleeps_is_ended_and_keeps_what_it_answered(monkeypatch: pytest.Monk
     assert dozer["status"] == "timeout: not done within 5 s; 48 of 96 choices invalid"
     assert dozer["charged"] == dozer["invalid"] == 48
     assert dozer["metrics"]["reward"]["n"] == 96
+    assert dozer["verdict"].startswith("personalises: not known, it did not finish")
     assert found["cheats:Fine"]["status"] == "ok"
 
 

@@ -155,6 +155,14 @@ def test_llmrouterbench_without_score_is_an_error_status(tmp_path: Path) -> None
     assert rows[1]["error_type"] == "missing_score" and rows[1]["score"] is None
 
 
+def test_llmrouterbench_records_have_an_index_that_tells_queries_apart(tmp_path: Path) -> None:
+    result = llmrouterbench_result(LLMS[0])
+    result["records"][1]["index"] = None
+    path = write_json(tmp_path / "a.json", result)
+    with pytest.raises(UsageError, match="record 2: index is 'None'; give a number"):
+        write_responses(open_llmrouterbench(path), tmp_path / "out")
+
+
 def embedllm_frame() -> pd.DataFrame:
     return pd.DataFrame(
         [
@@ -368,6 +376,7 @@ def test_mapped_parquet(tmp_path: Path, bench: Bench) -> None:
         ({"querry": "question"}, {}, "unknown field 'querry'; did you mean 'query'"),
         ({"query": "what"}, {}, "no column 'what'"),
         ({"query": "question", "llm_id": "who"}, {"score": "1"}, "only a text field"),
+        ({"query": "question", "llm_id": "who"}, {"status": "fine"}, "statuses are ok, truncated"),
     ],
 )
 def test_mapping_mistakes(
@@ -377,6 +386,19 @@ def test_mapping_mistakes(
     pd.DataFrame({"question": ["a"], "who": ["b"]}).to_parquet(path)
     with pytest.raises(UsageError, match=said):
         open_mapped(path, columns, constants)
+
+
+def test_a_column_of_statuses_has_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "ours.parquet"
+    frame = pd.DataFrame(
+        {"query": ["a"] * 3, "llm_id": list("xyz"), "score": [1.0, None, None]}
+        | {"status": ["ok", None, "fine"]}
+    )
+    frame.to_parquet(path)
+    with pytest.raises(UsageError, match=r"row 3 .*: status is none that is known; statuses are ok"):
+        write_responses(open_mapped(path, {}, {}), tmp_path / "out")
+    frame[:2].to_parquet(path)
+    write_responses(open_mapped(path, {}, {}), tmp_path / "out")
 
 
 def _embedllm(change: Any) -> Any:
