@@ -72,6 +72,7 @@ def render(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["drawing"] = Markup
+    environment.filters["signed"] = "{:z.3f}".format
     return environment.from_string(frame).render(
         style=Markup(style),
         policy=policy,
@@ -205,7 +206,7 @@ def _cells(number: int, row: Row) -> dict[str, Any]:
         plain(row[NORMALISED]),
         plain(row.gain, sign=True),
         (row.rank, ""),
-        (shuffled[0], ", ".join(text for text in (shuffled[1], p) if text)),
+        (*shuffled, p),
         plain(row["accuracy"]),
         plain(row["performance"]),
         usd(row["cost_usd"]),
@@ -251,7 +252,10 @@ def _cost(result: Result, album: Album) -> dict[str, Any]:
         "unknown": [
             row.name
             for row in result.routers
-            if row.metrics and not row.control and row.own_cost_usd is None
+            if row.metrics
+            and not row.control
+            and row.own_cost_usd is None
+            and row.name not in left_out
         ],
     }
 

@@ -395,7 +395,9 @@ def test_a_column_of_statuses_has_known_ones(tmp_path: Path) -> None:
         | {"status": ["ok", None, "fine"]}
     )
     frame.to_parquet(path)
-    with pytest.raises(UsageError, match=r"row 3 .*: status is none that is known; statuses are ok"):
+    with pytest.raises(
+        UsageError, match=r"row 3 .*: status is none that is known; statuses are ok"
+    ):
         write_responses(open_mapped(path, {}, {}), tmp_path / "out")
     frame[:2].to_parquet(path)
     write_responses(open_mapped(path, {}, {}), tmp_path / "out")
