@@ -115,7 +115,7 @@ def tail(confidence: float, units: int | None = None) -> float:
 
     Percentiles of a bootstrap of n units are too narrow for two reasons: they take the spread
     with n for n - 1, and the normal distribution for Student's t. The *expanded* percentile
-    interval (Hesterberg, 2015, The American Statistician 69, section 3.3) goes as far out as
+    interval (Hesterberg, 2015, The American Statistician 69) goes as far out as
     the t interval would, ``Φ(-t √(n / (n - 1)))``, t the quantile with n - 1 degrees of freedom:
     at 95 % 0.7 % instead of 2.5 % for nine units, 2.1 % for 48. The range of a metric stays kept.
 
