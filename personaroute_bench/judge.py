@@ -64,6 +64,8 @@ class Judged:
     audited: Bools | None = None
     """[REPORT_USERS at most, Q, M] what the audit's direct judge chose."""
     judges: Pool | None = None
+    ratings: dict[str, Floats] = field(default_factory=dict)
+    """[Q, M, D] of each rubric judge, measured against the query's average."""
 
 
 @dataclass(frozen=True)
@@ -168,16 +170,17 @@ def _rubric(stage: _Stage, inputs: dict[str, Any]) -> Judged:
     table = rubric_table(rated)
     _write(stage, "ratings", inputs, table)
     # Judges use the scale differently, so each is measured against its own averages first.
-    each = [
-        centred(ratings_array(table, stage.query_ids, stage.llm_ids, judge=judge))
+    each = {
+        judge: centred(ratings_array(table, stage.query_ids, stage.llm_ids, judge=judge))
         for judge in judges.ids
-    ]
-    ratings = mean_known(each)
+    }
+    ratings = mean_known(list(each.values()))
     judged = Judged(
         Style(plan.personas, ratings, digest([inputs, _content(table)])),
         rating_statuses=[item.status for item in rated],
         rating_costs=[np.nan if item.cost_usd is None else item.cost_usd for item in rated],
         judges=judges,
+        ratings=each,
     )
     if plan.data.audit:
         _audit(stage, judged, judges)

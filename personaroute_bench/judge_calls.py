@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.hashing import hash_uniform
 from personaroute_bench.judge_facts import REPORT_USERS
 from personaroute_bench.users.laws import STYLE_STRATEGIES
 
@@ -61,15 +60,14 @@ def direct_calls(plan: Plan, responses: pa.Table, judges: Pool) -> Any:
 
 def audit_calls(plan: Plan, responses: pa.Table, judges: Pool) -> list[JudgeCall]:
     """Return the direct calls about some (persona, query) pairs, to compare a rubric with."""
+    from personaroute_bench.judging.audit_pairs import audit_pairs
     from personaroute_bench.judging.direct import direct_requests
 
     data, width = plan.data, len(plan.pool.llms)
     people, queries = judged_people(plan, REPORT_USERS), plan.taskset.queries
-    total = len(people) * len(queries)
-    order = sorted(range(total), key=lambda n: hash_uniform(data.seed, "judging/audit", str(n)))
+    ids = [person.persona_id for person in people], [query.query_id for query in queries]
     calls: list[JudgeCall] = []
-    for number in order[: data.audit]:
-        person, query = divmod(number, len(queries))
+    for person, query in audit_pairs(*ids, data.audit, data.seed):
         # The responses of one query stand together, so a slice is all that the call needs.
         answers = responses.slice(query * width, width)
         calls += direct_requests(

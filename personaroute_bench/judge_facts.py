@@ -43,6 +43,7 @@ def judge_facts(plan: Plan, grid: ResponseGrid, judged: Judged) -> dict[str, Any
             else None
         ),
         ratings=style.ratings,
+        each_rating=judged.ratings,
         performance=grid.performance,
         labels=names,
         again=None if direct else judged_choices(plan.data, grid, style, users, repeat=1),

@@ -159,6 +159,18 @@ def test_an_audit_compares_the_rubric_with_the_direct_judge(tmp_path: Path) -> N
     assert any("kappa" in line for line in judge["lines"])
 
 
+def test_rubric_judges_are_compared(tmp_path: Path) -> None:
+    with Loopback(rate) as server:
+        data = replace(
+            config(tmp_path, server.url, judge="rubric"), judge_llms=("judge/one", "judge/two")
+        )
+        judge = generate(data, tmp_path / "out", run=FAST).manifest["strategies"]["llm_judge"]
+    (pair,) = judge["judge"]["between_ratings"]
+    assert (pair["first"], pair["second"]) == ("judge/one", "judge/two")
+    assert pair["correlation"] == pytest.approx(1)
+    assert any("correlate by 1.00" in line for line in judge["judge"]["lines"])
+
+
 def test_the_large_preset_asks_three_judges_in_two_wordings(tmp_path: Path) -> None:
     place = {"judge/one": 1, "judge/two": 2, "judge/three": 3}
 

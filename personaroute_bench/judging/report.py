@@ -19,6 +19,7 @@ from personaroute_bench.errors import UsageError
 from personaroute_bench.judging import bias
 from personaroute_bench.judging.agreement import DRAWS, Agreement, Audit, audit, kappa, percent
 from personaroute_bench.judging.choice_figures import ChoiceFigures, blocks, choice_figures, shares
+from personaroute_bench.judging.rating_agreement import RatingAgreement, rating_agreement
 from personaroute_bench.judging.separability import SeparabilityReport, persona_separability
 from personaroute_bench.judging.verdicts import CallCounts, Verdicts
 
@@ -101,6 +102,8 @@ class JudgeReport:
     retest: Agreement | None = None
     """Of the personas' own choices, asked again with new noise."""
     separability: SeparabilityReport | None = None
+    between_ratings: tuple[RatingAgreement, ...] = ()
+    """Of every two rubric judges."""
     rated: float | None = None
     """Share of the usable responses that have a rating on some dimension."""
     not_measured: Mapping[str, str] = field(default_factory=dict)
@@ -127,6 +130,7 @@ class JudgeReport:
         ]
         if self.all_judges is not None:
             result.append(f"all judges agree on {self.all_judges.sentence('questions')}")
+        result += [pair.sentence() for pair in self.between_ratings]
         if self.rated is not None:
             result.append(f"ratings: {percent(self.rated)} of the usable responses have one")
         if self.audited is not None:
@@ -161,6 +165,7 @@ def judge_report(
     judge_families: Mapping[str, str] | None = None,
     rating_calls: CallCounts | None = None,
     ratings: Floats | None = None,
+    each_rating: Mapping[str, Floats] | None = None,
     performance: Floats | None = None,
     labels: Sequence[str] | None = None,
     again: Bools | None = None,
@@ -185,6 +190,7 @@ def judge_report(
         rating_calls: the calls of a rubric judge, which leave no judgments.
         ratings: [Q, M, D] style ratings, from any judge; for separability and the reason why one
             LLM wins nearly everything.
+        each_rating: judge to its [Q, M, D] ratings, measured against the query's average.
         performance: [Q, M], for that reason.
         labels: [U] archetypes, or persona ids.
         again: [U, Q, M] the choices of the same personas with noise of another ``repeat``.
@@ -233,6 +239,7 @@ def judge_report(
     if ratings is not None:
         _check(expected, ratings=ratings[..., 0])
         found["rated"] = float(np.isfinite(ratings[ok]).any(axis=-1).mean()) if ok.any() else None
+    found["between_ratings"] = rating_agreement(each_rating or {}, **options)
     if ratings is None or labels is None:
         reasons["separability of personas"] = "not measured, it needs style ratings and labels"
     else:
