@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .gmt_network import Graph, Nodes
 
 RATE, DECAY = 3e-3, 1e-2
-STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 400, 200, 20, 6
+STEPS, DEFAULT_STEPS, EVERY, PATIENCE = 400, 200, 20, 8
 HIDDEN_SHARE = 0.2
 # Users and queries asked about in a step, and users on whom validation is checked.
 USERS, TARGETS, CHECKED = 32, 64, 128
