@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
+from personaroute_bench.cli.generate import EngineChoice
+
 if TYPE_CHECKING:
     from personaroute_bench.evaluation.pair_results import PairEvaluation
     from personaroute_bench.evaluation.results import Evaluation
@@ -179,6 +181,21 @@ def evaluate(
             metavar="N", min=0, help="Bootstrap draws of the intervals, 100 or more; 0: none."
         ),
     ] = 1000,
+    engine: Annotated[
+        EngineChoice,
+        typer.Option(help="local: this process; dask: bundled routers on a cluster's workers."),
+    ] = EngineChoice.local,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ADDRESS",
+            help="Your own Dask scheduler, one that you trust. Default: workers on this machine.",
+        ),
+    ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", help="Dask workers to start, or to wait for."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the table, no progress.")] = False,
 ) -> None:
     """Score routers on the test split, under the sealed protocol.
@@ -189,6 +206,9 @@ def evaluate(
     choices are hashed before the test outcomes are read. The exit code is 0 if every router that
     was asked for has a result, 1 if one of them raised, 2 if an option or file is wrong.
     """
+    from personaroute_bench.cli.screen import ScreenReport
+    from personaroute_bench.config import RunConfig
+    from personaroute_bench.engines import open_engine
     from personaroute_bench.errors import UsageError
     from personaroute_bench.evaluation.isolation import Limits
     from personaroute_bench.evaluation.pairs import holds_pairs
@@ -214,6 +234,7 @@ def evaluate(
         )
     limits = Limits(time_limit, memory_limit, tuple(router_reads or ()), in_process)
     limits.check()
+    places = RunConfig(engine=engine.value, scheduler=scheduler, workers=workers)
     if holds_pairs(directory):
         for option, given in {
             "--router prompt-llm": PROMPT_LLM in (router or ()),
@@ -227,6 +248,7 @@ def evaluate(
             "--held-out": bool(held_out),
             "--retention": retention,
             "--latency": latency > 0,
+            "--engine": engine != EngineChoice.local,
         }.items():
             if given:
                 raise UsageError(
@@ -246,26 +268,29 @@ def evaluate(
             json,
         )
         return
-    results = run(
-        directory,
-        router or (),
-        strategy=strategy,
-        setting=setting,
-        shots=shots,
-        held_out=held_out or (),
-        retention=retention,
-        feedback=feedback,
-        interactions_per_user=interactions_per_user,
-        tier=tier,
-        seeds=seeds,
-        choices_dir=choices,
-        predictions=predictions or (),
-        settings={PROMPT_LLM: {**dict(named.values()), "progress": not quiet}} if named else None,
-        timed_requests=latency,
-        bootstrap_draws=draws,
-        limits=limits,
-        on_progress=say,
-    )
+    own = {PROMPT_LLM: {**dict(named.values()), "progress": not quiet}} if named else None
+    with open_engine(places, ScreenReport(quiet=quiet)) as where:
+        results = run(
+            directory,
+            router or (),
+            strategy=strategy,
+            setting=setting,
+            shots=shots,
+            held_out=held_out or (),
+            retention=retention,
+            feedback=feedback,
+            interactions_per_user=interactions_per_user,
+            tier=tier,
+            seeds=seeds,
+            choices_dir=choices,
+            predictions=predictions or (),
+            settings=own,
+            timed_requests=latency,
+            bootstrap_draws=draws,
+            limits=limits,
+            engine=where,
+            on_progress=say,
+        )
     _report(results, json)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from personaroute_bench.errors import BenchError, UsageError
+from personaroute_bench.evaluation.choices import choices_file, write_choices
 from personaroute_bench.evaluation.clock import read_clock
 from personaroute_bench.evaluation.history import past_responses
 from personaroute_bench.evaluation.metrics import Outcomes
@@ -20,6 +21,7 @@ from personaroute_bench.evaluation.settings import Fold, Teacher
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Doubles, Interactions, Ints, Strings
     from personaroute_bench.evaluation.results import Plan
+    from personaroute_bench.evaluation.run import Run
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Job:
             benchmark.query_ids[self.test],
             benchmark.llm_ids,
         )
+
+    def write(self, run: Run) -> None:
+        """Write the choices of a run's seeds that are in no file yet, where a folder is given."""
+        if self.choices_dir is None:
+            return
+        for seed in range(len(run.files), len(run.choices)):
+            run.files.append(choices_file(run.name, seed, self.files))
+            self.files.add(run.files[-1])
+            more = run.trails[seed].columns(self.benchmark.llm_ids)
+            path = Path(self.choices_dir) / run.files[-1]
+            write_choices(path, run.choices[seed], *self.ids, more)
 
     @cached_property
     def outcomes(self) -> Outcomes:

@@ -121,7 +121,8 @@ class Trail:
     """[U, Q, M] place of each LLM among what was bought, from 1; 0 where it was not."""
     place: Ints | None = None
     """[U, Q] number of the block in the stream, from 0."""
-    seal: Seal = field(default_factory=Seal)
+    seal: Seal | None = None
+    """Of the stream, until it is committed to."""
     sealed: Mapping[str, str] = field(default_factory=dict)
     """Digests beside that of the choices, by what results call them."""
     bill: Bill | None = None
@@ -168,6 +169,7 @@ class Trail:
             self.place = np.full(scene.shape[:2], -1, dtype=np.int64)
         # The folds follow one another.
         self.place[:, scene.columns] = place + self.place.max() + 1
+        self.seal = self.seal or Seal()
         return ask_online(router, requests, place, scene.reveal, self.seal)
 
     def commit(self, user_ids: Strings, query_ids: Strings, llm_ids: Strings) -> None:
@@ -176,7 +178,9 @@ class Trail:
             ids = user_ids, query_ids, llm_ids
             self.sealed = {"purchases_sha256": purchases_digest(self.purchases, *ids)}
         elif self.place is not None:
+            assert self.seal is not None
             self.sealed = {"stream_sha256": self.seal.sha256}
+            self.seal = None
 
     def settle(
         self, benchmark: Benchmark, choice: Ints, queries: Ints, weight: Callable[[], Doubles]

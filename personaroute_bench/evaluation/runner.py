@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.evaluation.choices import (
-    INVALID,
-    choices_digest,
-    choices_file,
-    write_choices,
-)
+from personaroute_bench.evaluation.choices import INVALID, choices_digest
 from personaroute_bench.evaluation.controls import control_choices, headroom
 from personaroute_bench.evaluation.facts import heard
+from personaroute_bench.evaluation.far import goes_far, run_far
 from personaroute_bench.evaluation.history import Feedback, History, Tier
 from personaroute_bench.evaluation.isolation import (
     Isolation,
@@ -65,6 +61,7 @@ from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Ints
+    from personaroute_bench.engines import Engine
 
 __all__ = ["Run", "evaluate"]
 
@@ -89,6 +86,7 @@ def evaluate(
     bootstrap_draws: int = 1000,
     confidence: float = 0.95,
     limits: Limits | None = None,
+    engine: Engine | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score routers on the test split of a data set, under the sealed protocol.
@@ -115,6 +113,7 @@ def evaluate(
         bootstrap_draws: for the intervals: 0 (none), or 100 or more.
         confidence: of the intervals.
         limits: what routers by import path may take; None: an hour each.
+        engine: several workers run bundled routers, one a router and seed; None: this process.
         on_progress: is told one line a step.
 
     Returns:
@@ -125,6 +124,7 @@ def evaluate(
     """
     from personaroute_bench.benchmark import Benchmark
 
+    origin = benchmark
     if not isinstance(benchmark, Benchmark):
         benchmark = Benchmark.load(benchmark)
     if not benchmark.strategies and "pairs" in benchmark.manifest:
@@ -167,7 +167,13 @@ def evaluate(
             _ = job.cost_weights  # what cannot be billed is said before anything is fitted
         check_sealed(benchmark, plan, made, choices_dir)
         runs = _read_files(predictions, job, taken=[c.name for c in contestants])
-        runs += _run_all(contestants, made, job)
+        far = [c for c in contestants if goes_far(c, engine)]
+        near = [c for c in contestants if c not in far]
+        ran = run_all(near, made, job) if near else []
+        if engine is not None and far:
+            ran += run_far(far, job, origin, engine)
+        order = [contestant.name for contestant in contestants]
+        runs += sorted(ran, key=lambda run: order.index(run.name))
     stop_if_sealed(benchmark, runs, choices_dir)
 
     job.say("choices are committed; reading the test outcomes")
@@ -193,18 +199,23 @@ def evaluate(
     )
 
 
-def _run_all(
-    contestants: Sequence[Contestant], made: dict[str, Router | BaseException], job: Job
+def run_all(
+    contestants: Sequence[Contestant],
+    made: dict[str, Router | BaseException],
+    job: Job,
+    seeds: Sequence[int] | None = None,
 ) -> list[Run]:
-    """Fit and route every router with every seed, and commit to its choices."""
+    """Fit and route every router with every seed, or with these, and commit to its choices."""
+    seeds = range(job.plan.seeds) if seeds is None else seeds
     job.say(f"{len(job.users)} users × {len(job.test)} test queries; reading the history")
     teacher = job.teacher()
     routers = [contestant for contestant in contestants if contestant.name in made]
-    runs = _run_folds(routers, made, job, job.folds, teacher)
+    runs = _run_folds(routers, made, job, job.folds, teacher, seeds)
     if job.plan.retention:
         job.say("fully trained twins")
         whole = [trained_on_all(job.folds, job.benchmark)]
-        for name, twin in _run_folds(routers, {}, job, whole, teacher, suffix="-full").items():
+        twins = _run_folds(routers, {}, job, whole, teacher, seeds, suffix="-full")
+        for name, twin in twins.items():
             runs[name].twin = twin
     return list(runs.values())
 
@@ -215,6 +226,7 @@ def _run_folds(
     job: Job,
     folds: Sequence[Fold],
     teacher: Teacher,
+    seeds: Sequence[int],
     suffix: str = "",
 ) -> dict[str, Run]:
     """Run all routers over seeds and folds; `made` holds those that are constructed already."""
@@ -222,7 +234,7 @@ def _run_folds(
     blocks = [list(make_requests(job.benchmark, fold, plan.tier, teacher.clock)) for fold in folds]
     runs = {c.name: Run(c.name + suffix, "router", c.asked_for) for c in contestants}
     history = None
-    for seed in range(plan.seeds):
+    for seed in seeds:
         grids = {name: np.full((len(job.users), len(job.test)), INVALID) for name in runs}
         spent = {name: np.zeros(3) for name in runs}
         trails = {name: Trail() for name in runs}
@@ -319,14 +331,9 @@ def _commit(run: Run, choice: Ints, job: Job, trail: Trail | None = None) -> Non
     trail = trail or Trail()
     trail.commit(*job.ids)
     run.trails.append(trail)
-    seed = len(run.choices)
     run.choices.append(choice)
     run.digests.append(choices_digest(choice, *job.ids))
-    if job.choices_dir is not None:
-        run.files.append(choices_file(run.name, seed, job.files))
-        job.files.add(run.files[-1])
-        more = trail.columns(job.benchmark.llm_ids)
-        write_choices(Path(job.choices_dir) / run.files[-1], choice, *job.ids, more)
+    job.write(run)
 
 
 def _commit_fixed(run: Run, choice: Ints, job: Job) -> Run:

@@ -3,6 +3,7 @@ whether two data sets hold the same rows."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from personaroute_bench.engines import Watch
+
+
+def travelled(value: Any) -> Any:
+    """What arrives of a value at another process."""
+    return pickle.loads(pickle.dumps(value))
 
 
 class SeveralHere:
@@ -31,7 +37,7 @@ class SeveralHere:
         for number, block in enumerate(blocks):
             try:
                 self.before(number)
-                result = function(block)
+                result = travelled(function(travelled(block)))
             except KeyboardInterrupt:
                 if watch is not None:
                     watch.interrupted()

@@ -19,6 +19,7 @@ from bench_command import Bench
 from loopback import Loopback
 from side_by_side import assert_same_rows
 from small_data import response_rows, write_pool
+from test_far import without_times
 from test_generate_http import FAST, replay, write_tasks
 from test_judges import config as judged_config
 from test_judges import rate
@@ -164,6 +165,21 @@ def test_interactions_are_written_by_all_workers(
         assert len(list((folder / "train").iterdir())) > 1
         assert {path.name for path in folder.iterdir()} == set(SPLITS)
         assert not list(folder.parent.glob(".*"))
+
+
+def test_routers_run_on_the_workers(tmp_path: Path, cluster: Any, bench: Bench) -> None:
+    out = tmp_path / "data"
+    generate(DataConfig(users=10, queries_per_task=6), out)
+    here = ["evaluate", out, "--router", "knn", "--router", "lin-ucb", "--seeds", 2, "--draws", 0]
+    there = ["--engine", "dask", "--scheduler", cluster.scheduler_address]
+    results = []
+    for number, more in enumerate(([], there)):
+        path = tmp_path / f"{number}.json"
+        ran = bench(*here, *more, "--json", path)
+        assert ran.code == 0, ran.err
+        results.append(without_times(json.loads(path.read_text())))
+    assert "2 workers" in ran.err
+    assert results[0] == results[1]
 
 
 def test_what_goes_wrong_on_a_worker_is_one_message(
