@@ -117,7 +117,8 @@ def make_folds(benchmark: Benchmark, plan: Plan) -> tuple[list[Fold], list[str]]
     """Return the folds of a setting, and the ids of what is held out.
 
     Without ``plan.held_out``, new-user holds out a third of the users and new-llm half of the
-    LLMs, those whose ids hash smallest; cross-task takes every task that has test queries.
+    LLMs, those whose ids hash smallest; cross-task takes every task that has test queries. Users
+    who share a persona are held out together, so there may be a few more than a third.
 
     Raises:
         UsageError: an unknown id, or nothing is left to learn from.
@@ -127,7 +128,7 @@ def make_folds(benchmark: Benchmark, plan: Plan) -> tuple[list[Fold], list[str]]
     users, llms = np.arange(U), np.arange(M)
     general = Fold(users, llms, M, -1, users, test, none)
     if plan.setting == "new-user":
-        new = _held_out(plan, benchmark.user_ids, max(1, round(U / 3)))
+        new = _held_out(plan, benchmark.user_ids, max(1, round(U / 3)), _personas(benchmark))
         known = np.setdiff1d(users, new)
         return [replace(general, users=known, asking=new, new_users=new)], _ids(
             benchmark.user_ids, new
@@ -294,8 +295,24 @@ def _columns(part: Interactions, queries: Any) -> Interactions:
     )
 
 
-def _held_out(plan: Plan, ids: Strings, count: int) -> Ints:
-    """Return sorted indices of what is held out: the ids asked for, or by hash."""
+def _personas(benchmark: Benchmark) -> Ints | None:
+    """Return [U] the number of each user's persona, -1 for who has none; None without personas."""
+    if "persona_id" not in benchmark.users.column_names:
+        return None
+    codes = benchmark.users["persona_id"].combine_chunks().dictionary_encode().indices
+    return np.asarray(codes.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _held_out(plan: Plan, ids: Strings, count: int, group: Ints | None = None) -> Ints:
+    """Return sorted indices of what is held out: the ids asked for, or by hash.
+
+    Args:
+        plan: has the setting, and the ids that are asked for.
+        ids: of all users, LLMs or tasks.
+        count: how many are held out by hash.
+        group: [len(ids)] numbers; who has the number of one that is held out by hash is, too.
+            Negative: in no group.
+    """
     kind, place = _KIND[plan.setting], {name: i for i, name in enumerate(ids.tolist())}
     if plan.held_out:
         for name in plan.held_out:
@@ -305,17 +322,29 @@ def _held_out(plan: Plan, ids: Strings, count: int) -> Ints:
         chosen = sorted({place[name] for name in plan.held_out})
     else:
         stream = f"evaluation/{plan.setting}"
-        chosen = sorted(
-            sorted(place.values(), key=lambda i: hash_uniform(HELD_OUT_SEED, stream, str(ids[i])))[
-                :count
-            ]
+        order = sorted(
+            place.values(), key=lambda i: hash_uniform(HELD_OUT_SEED, stream, str(ids[i]))
         )
+        chosen = sorted(order[:count] if group is None else _whole_groups(order, group, count))
     if len(chosen) >= len(ids) and kind != "task":
         raise UsageError(
             f"setting {plan.setting!r} holds out {len(chosen)} of {len(ids)} {kind}s and leaves "
             "none to learn from; hold out fewer, or generate a larger data set"
         )
     return np.asarray(chosen, dtype=np.int64)
+
+
+def _whole_groups(order: Sequence[int], group: Ints, count: int) -> list[int]:
+    """Take from the start of an order, each with the rest of its group, until there are enough."""
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(int(group[i]), []).append(i)
+    taken: dict[int, None] = {}
+    for i in order:
+        if len(taken) >= count:
+            break
+        taken |= dict.fromkeys(members[int(group[i])] if group[i] >= 0 else [i])
+    return list(taken)
 
 
 def _ids(ids: Strings, index: Ints) -> list[str]:

@@ -78,6 +78,25 @@ def test_fit_knows_no_new_user_and_only_they_ask(benchmark: Benchmark) -> None:
         assert value == train[int(user[5:]), int(query[1:]), int(llm[4:])]
 
 
+def test_who_shares_a_persona_is_new_together() -> None:
+    data = small_benchmark(users=30)
+    alone = evaluate(data, ["random"], setting="new-user", bootstrap_draws=0).data["held_out"]
+    for personas, expected in (
+        ([f"p{u}" for u in range(30)], 10),
+        ([None] * 30, 10),
+        ([f"p{u // 6}" for u in range(30)], 12),
+    ):
+        users = data.users.append_column("persona_id", [personas])
+        shared = dataclasses.replace(data, users=users)
+        held = evaluate(shared, ["random"], setting="new-user", bootstrap_draws=0).data["held_out"]
+        assert len(held) == expected
+        if expected == 10:
+            assert held == alone
+        new = {personas[int(name[5:])] for name in held}
+        known = {personas[u] for u in range(30) if f"user-{u}" not in held}
+        assert not (new & known) - {None}
+
+
 def test_a_third_of_the_users_and_half_of_the_llms_are_held_out_by_hash() -> None:
     data = small_benchmark(users=30, llms=5)
     users = evaluate(data, ["random"], setting="new-user", bootstrap_draws=0).data
