@@ -254,6 +254,10 @@ def sealed_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
             reduced["judge"] = {"kind": kind, "lines": [f"judge of {name}: {line}"]}
         strategies[name] = reduced
     hidden: dict[str, Any] = _without_seeds(dict(manifest))
+    if "queries" in hidden.get("defining", {}):
+        # A hash without salt of all queries, their reference answers included: who guesses the
+        # few of the test could see in it that the guess was right.
+        hidden["defining"] = {**hidden["defining"], "queries": None}
     # What was spent, less what the published responses cost, is what those of the test cost.
     spend = {**manifest.get("spend", {}), "usd": None}
     return {**hidden, "strategies": strategies, "spend": spend}

@@ -69,6 +69,7 @@ def test_what_is_sealed_is_nowhere_in_what_is_published(folder: Path, hub: FakeH
     seed = str(whole.manifest["configuration"]["seed"]).encode()
     texts = {n: d for n, d in hub.files(ID).items() if not n.endswith(".parquet")}
     assert seed not in everything(texts)
+    assert whole.manifest["defining"]["queries"].encode() not in everything(texts)
     for name in ("responses.parquet", "users.parquet"):
         assert whole.manifest["files"][name]["sha256"].encode() not in everything(texts)
     salt = json.loads((folder / "seal-salt.json").read_text())["salt"]
