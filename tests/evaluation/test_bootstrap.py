@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.metrics import oracle_normalised_reward
@@ -58,6 +63,20 @@ def test_of_few_units_an_interval_reaches_as_far_as_students_t() -> None:
     assert bootstrap.smaller(9, 48) == 9
     assert bootstrap.smaller(40, 1) == 40  # one query is not drawn anew
     assert bootstrap.smaller(1, 1) == 1
+
+
+@given(
+    arrays(np.float64, (5, 4), elements=st.integers(-8, 8).map(float)),
+    st.integers(-4, 4),
+    st.integers(1, 4),
+)
+def test_intervals_move_and_stretch_with_the_values(values: Any, shift: int, scale: int) -> None:
+    def found(of: Any) -> Any:
+        samples = bootstrap.resample([bootstrap.weighted_mean(of)], 5, 4, 100, 0)[0]
+        assert of.min() - 1e-9 <= samples.min() and samples.max() <= of.max() + 1e-9
+        return np.asarray(bootstrap.interval(samples, 0.9, 4))
+
+    np.testing.assert_allclose(found(scale * values + shift), scale * found(values) + shift)
 
 
 def test_a_higher_confidence_is_wider() -> None:
