@@ -31,6 +31,7 @@ from personaroute_bench.evaluation.isolation import (
 from personaroute_bench.evaluation.job import Job
 from personaroute_bench.evaluation.latency import clock_of, times_of
 from personaroute_bench.evaluation.order import changed_answers
+from personaroute_bench.evaluation.pace import Pace
 from personaroute_bench.evaluation.predictions import read_predictions
 from personaroute_bench.evaluation.protocol import Router
 from personaroute_bench.evaluation.protocols import Scene, Trail, protocol_of
@@ -210,11 +211,12 @@ def run_all(
     job.say(f"{len(job.users)} users × {len(job.test)} test queries; reading the history")
     teacher = job.teacher()
     routers = [contestant for contestant in contestants if contestant.name in made]
-    runs = _run_folds(routers, made, job, job.folds, teacher, seeds)
-    if job.plan.retention:
+    whole = [trained_on_all(job.folds, job.benchmark)] if job.plan.retention else []
+    pace = Pace((c.name, len(seeds) * (len(job.folds) + len(whole))) for c in routers)
+    runs = _run_folds(routers, made, job, job.folds, teacher, seeds, pace)
+    if whole:
         job.say("fully trained twins")
-        whole = [trained_on_all(job.folds, job.benchmark)]
-        twins = _run_folds(routers, {}, job, whole, teacher, seeds, suffix="-full")
+        twins = _run_folds(routers, {}, job, whole, teacher, seeds, pace, suffix="-full")
         for name, twin in twins.items():
             runs[name].twin = twin
     return list(runs.values())
@@ -227,6 +229,7 @@ def _run_folds(
     folds: Sequence[Fold],
     teacher: Teacher,
     seeds: Sequence[int],
+    pace: Pace,
     suffix: str = "",
 ) -> dict[str, Run]:
     """Run all routers over seeds and folds; `made` holds those that are constructed already."""
@@ -262,12 +265,17 @@ def _run_folds(
                     raise
                 except BaseException as error:  # SystemExit and its like end one router only
                     run.error, run.trace = told(error)
+                    pace.drop(contestant.name)
                     job.say(f"{run.name}: {run.error}")
                     continue
                 grids[contestant.name][:, columns] = np.where(
                     choice >= 0, fold.llms[choice], INVALID
                 )
                 spent[contestant.name] += seconds
+                job.say(
+                    f"{run.name}: fit {seconds[0]:.2f} s, routed {seconds[2]:.2f} s "
+                    f"({pace.step(contestant.name)})"
+                )
         for name, run in runs.items():
             if run.error is None:
                 for times, took in zip(
@@ -275,7 +283,6 @@ def _run_folds(
                 ):
                     times.append(float(took))
                 _commit(run, grids[name], job, trails[name])
-                job.say(f"{run.name}: fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s")
     return runs
 
 
