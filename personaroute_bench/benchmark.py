@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from personaroute_bench.config import is_virtual
 from personaroute_bench.errors import BenchError, UsageError, did_you_mean
 from personaroute_bench.files import read_json, sha256_file
+from personaroute_bench.manifest_shape import check_manifest
 from personaroute_bench.publishing.pull import local_folder
 from personaroute_bench.schemas import SPLITS
+from personaroute_bench.table_check import check_table
 
 if TYPE_CHECKING:
     from personaroute_bench.virtual import Source
@@ -96,11 +98,7 @@ class Benchmark:
                 f"the data set {directory} {state} (it has no {MANIFEST}); "
                 f"make it, or continue it, with: bench generate --out {directory}"
             )
-        manifest = read_json(directory / MANIFEST)
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("strategies"), dict):
-            raise UsageError(
-                f"{directory / MANIFEST} is damaged; run bench generate on the folder again"
-            )
+        manifest = check_manifest(read_json(directory / MANIFEST), directory / MANIFEST)
         names = ("tasks", "queries", "llms", "responses", "users")
         verify(directory, manifest, [path for n in names for path in files_of(directory, n)])
         tables = {name: read_table(directory, name) for name in ("tasks", "queries", "llms")}
@@ -370,11 +368,12 @@ def read_table(directory: Path, name: str, columns: list[str] | None = None) -> 
     if not paths:
         raise UsageError(f"{directory} has no table {name!r}; run bench generate on it again")
     try:
-        return pa.concat_tables(
+        table = pa.concat_tables(
             [pq.read_table(path, columns=columns, partitioning=None) for path in paths],
             promote_options="permissive",
         )
-    except (pa.ArrowException, OSError) as error:
+        return check_table(table, name, f"table {name!r} of {directory}")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read table {name!r} of {directory}: {error}") from error
 
 

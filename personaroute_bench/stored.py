@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from personaroute_bench.benchmark import Interactions, index_of
 from personaroute_bench.errors import BenchError
+from personaroute_bench.table_check import check_table
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Ints
@@ -78,7 +80,7 @@ def _batches(folder: Path, first: int, last: int, size: int) -> Iterator[pa.Reco
     """Yield rows ``first`` to ``last`` of all files in their order; other row groups stay shut."""
     at = 0
     for path in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with _whole(path), pq.ParquetFile(path) as file:
             groups: list[int] = []
             begin = at
             for group in range(file.metadata.num_row_groups):
@@ -93,7 +95,19 @@ def _batches(folder: Path, first: int, last: int, size: int) -> Iterator[pa.Reco
                 low, high = max(first - begin, 0), min(last - begin, batch.num_rows)
                 begin += batch.num_rows
                 if low < high:
+                    check_table(pa.Table.from_batches([batch]), "interactions", str(path))
                     yield batch.slice(low, high - low)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BenchError(
+            f"{path} cannot be read: {reason[:200]}; run bench generate on the folder again"
+        ) from error
 
 
 def _cells(benchmark: Benchmark, table: pa.Table, users: Ints, queries: Ints) -> Ints | slice:

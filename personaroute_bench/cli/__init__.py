@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 something failed while running, 2 wrong usage, 3 stopped b
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -106,14 +107,24 @@ def _interruptible() -> Iterator[None]:
 
 def main() -> None:
     """Run `bench`; an error that is meant for the user becomes one message and its exit code."""
+    from personaroute_bench.cli.screen import say
     from personaroute_bench.errors import BenchError
 
     try:
         with _interruptible():
             app()
     except BenchError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # `bench show | head`
         sys.stderr.close()
         raise SystemExit(0) from None
+    except Exception as error:
+        say("".join(traceback.format_exception(error)).rstrip(), err=True)
+        say(
+            f"error: unexpected {type(error).__name__}: a fault of this program, or a damaged file "
+            "that it did not notice. Nothing that was paid for is lost; please report the lines "
+            "above",
+            err=True,
+        )
+        raise SystemExit(1) from None

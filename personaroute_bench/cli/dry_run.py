@@ -7,9 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from personaroute_bench.cli.screen import print_table
+from personaroute_bench.cli.screen import print_table, say
 from personaroute_bench.config import DataConfig, RunConfig
 from personaroute_bench.llms.estimate import EXPECTED_OUTPUT_TOKENS, LLMEstimate, estimate
 from personaroute_bench.llms.progress import money
@@ -53,24 +51,24 @@ def print_dry_run(
             "judge": [asdict(row) for row in judging],
             "total": total,
         }
-        typer.echo(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
         return
-    typer.echo(
+    say(
         f"Dry run: nothing is asked and nothing is written.\n{data.users:,} users × "
         f"{len(plan.taskset.queries):,} queries × {len(plan.pool.llms)} LLMs = "
         f"{total['interactions']:,} interactions"
     )
     if plan.recorded is not None:
-        typer.echo("All responses are recorded ones: no calls for them, no cost.")
+        say("All responses are recorded ones: no calls for them, no cost.")
     else:
         _print_estimates("Calls to make, and USD from the pool's prices", rows)
     if all(llm.provider == "simulated" for llm in plan.pool.llms):
-        typer.echo("The candidates are simulated: asking them really costs nothing.")
+        say("The candidates are simulated: asking them really costs nothing.")
     if judging and data.audit:
-        typer.echo(f"The audit's {data.audit:,} direct calls a judge LLM come on top.")
+        say(f"The audit's {data.audit:,} direct calls a judge LLM come on top.")
     if judging:
         _print_estimates(f"Calls of the {data.judge} judge", judging)
-    typer.echo('How the figures come about: docs/pools.md, "Estimates".')
+    say('How the figures come about: docs/pools.md, "Estimates".')
 
 
 def estimate_judging(plan: Plan, out: Path) -> list[LLMEstimate]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from personaroute_bench.cli.generate import EngineChoice
+from personaroute_bench.cli.screen import say
 
 if TYPE_CHECKING:
     from personaroute_bench.evaluation.pair_results import PairEvaluation
@@ -220,7 +221,7 @@ def evaluate(
     if json is not None:
         check_writable(json, "--json")
     directory = local_folder(directory)
-    say = None if quiet else lambda line: typer.echo(line, err=True)
+    tell = None if quiet else lambda line: say(line, err=True)
     asked = {
         "--router-pool": ("pool", router_pool),
         "--router-llm": ("llm", router_llm),
@@ -263,7 +264,7 @@ def evaluate(
                 choices_dir=choices,
                 bootstrap_draws=draws,
                 limits=limits,
-                on_progress=say,
+                on_progress=tell,
             ),
             json,
         )
@@ -289,7 +290,7 @@ def evaluate(
             bootstrap_draws=draws,
             limits=limits,
             engine=where,
-            on_progress=say,
+            on_progress=tell,
         )
     _report(results, json)
 
@@ -298,7 +299,7 @@ def _report(results: Evaluation | PairEvaluation, json: Path | None) -> None:
     """Print and write results; exit code 1 where a router that was asked for failed."""
     results.print()  # first, so that a full disk does not take the table too
     for name in results.failed:
-        typer.echo(f"\nrouter {name} failed:\n{results.traces[name]}", err=True)
+        say(f"\nrouter {name} failed:\n{results.traces[name]}", err=True)
     if json is not None:
         results.write(json)
     if results.failed:

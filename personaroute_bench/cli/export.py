@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 class FormatName(StrEnum):
     """Layouts that can be written."""
@@ -29,6 +31,6 @@ def export(
 
     assert to is FormatName.personaroute_csv
     made = export_personaroute(Benchmark.load(directory), out, strategy=strategy)
-    typer.echo(f"{made.rows:,} rows in {made.directory}: {', '.join(made.files)}")
+    say(f"{made.rows:,} rows in {made.directory}: {', '.join(made.files)}")
     for note in made.notes:
-        typer.echo(f"  {note}")
+        say(f"  {note}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 if TYPE_CHECKING:
     from personaroute_bench.cli.screen import ScreenReport
     from personaroute_bench.config import DataConfig, RunConfig
@@ -263,7 +265,7 @@ def _settle_shard(
         done = settle_shard(data, out, part, run=run, report=report)
     finally:
         report.close()
-    typer.echo(
+    say(
         f"Shard {part} is done: {done.calls:,} calls for {done.stage}, {money(done.spend_usd)}, in "
         f"{done.path}\nWhen all {part.of} are: bench merge {out}"
     )
@@ -276,10 +278,10 @@ def print_result(result: Generated, *, as_json: bool) -> None:
     from personaroute_bench.cli.screen import print_dataset
 
     if as_json:
-        typer.echo(json.dumps({"directory": str(result.directory), **result.manifest}, indent=2))
+        say(json.dumps({"directory": str(result.directory), **result.manifest}, indent=2))
         return
     if not result.changed:
-        typer.echo("Everything was there already; nothing was asked and nothing written.\n")
+        say("Everything was there already; nothing was asked and nothing written.\n")
     print_dataset(result.directory, result.manifest)
     folder = "" if str(result.directory) == "personaroute-data" else f" {result.directory}"
-    typer.echo(f"\nNext: bench show{folder}    then: bench evaluate{folder}")
+    say(f"\nNext: bench show{folder}    then: bench evaluate{folder}")

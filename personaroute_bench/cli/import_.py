@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 if TYPE_CHECKING:
     from personaroute_bench.interchange.response_file import Source
 
@@ -71,10 +73,10 @@ def preferences(
         embedder=embedder,
     )
     if as_json:
-        typer.echo(json.dumps({"directory": str(made.directory), **made.manifest}, indent=2))
+        say(json.dumps({"directory": str(made.directory), **made.manifest}, indent=2))
         return
     if not made.changed:
-        typer.echo("Everything was there already; nothing written.\n")
+        say("Everything was there already; nothing written.\n")
     columns = ("people", "queries", "llms", "pairs", "ties", "train", "validation", "test")
     print_table(
         f"RECORDED choices of real people, split by {made.manifest['pairs']['by']}: {out}",
@@ -86,8 +88,8 @@ def preferences(
     )
     merged = made.manifest["pairs"]["repeats_merged"]
     if merged:
-        typer.echo(f"\n{merged:,} repeated verdicts on the same pair were merged (majority).")
-    typer.echo(f"\nNext: bench evaluate {out}")
+        say(f"\n{merged:,} repeated verdicts on the same pair were merged (majority).")
+    say(f"\nNext: bench evaluate {out}")
 
 
 _OUT = typer.Option(..., "--out", help="New folder for what is made.")
@@ -130,16 +132,16 @@ def personaroute_csv(
         allow_mismatch=allow_mismatch,
     )
     if as_json:
-        typer.echo(json.dumps({"directory": str(made.directory), **made.manifest}, indent=2))
+        say(json.dumps({"directory": str(made.directory), **made.manifest}, indent=2))
         return
     if not made.changed:
-        typer.echo("Everything was there already; nothing written.\n")
+        say("Everything was there already; nothing written.\n")
     print_dataset(out, made.manifest)
-    typer.echo(f"Splits: {made.manifest['configuration']['splits']}")
+    say(f"Splits: {made.manifest['configuration']['splits']}")
     for name, count in made.manifest["mismatches"].items():
         if count:
-            typer.echo(f"warning: {count:,} contradictions or gaps ({name}); see README.md there")
-    typer.echo(f"\nNext: bench evaluate {out}")
+            say(f"warning: {count:,} contradictions or gaps ({name}); see README.md there")
+    say(f"\nNext: bench evaluate {out}")
 
 
 @app.command()
@@ -271,23 +273,23 @@ def _convert(source: Source, out: Path, as_json: bool) -> None:
             "unpriced": made.unpriced,
             "notes": made.notes,
         }
-        typer.echo(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
         return
-    typer.echo(
+    say(
         f"RECORDED responses from {clean(source.format)}: {made.rows:,} of {len(made.llms)} LLMs "
         f"to {made.queries:,} queries of {made.tasks} tasks, in {out}"
     )
     for note in made.notes:
-        typer.echo(f"  {clean(note)}")
+        say(f"  {clean(note)}")
     unknown = ""
     if made.unpriced:
-        typer.echo(
+        say(
             f"  what {len(made.unpriced)} LLMs cost is unknown: fill in their prices in "
             f"{out / 'pool.yaml'} (USD per million tokens)"
         )
     else:
         unknown = " --allow-unknown-cost"  # costs stand in the rows; the pool may lack prices
-    typer.echo(
+    say(
         f"\nNext: bench generate --responses {out / 'responses.parquet'} --pool "
         f"{out / 'pool.yaml'}{unknown} --out DATA"
     )

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 app = typer.Typer(
     help="Check submissions to the leaderboard, build its page, show it; see bench submit.",
     no_args_is_help=True,
@@ -38,21 +40,21 @@ def verify(submissions: Submissions, data: Data) -> None:
     found = check(find_submissions(submissions), load_all(data))
     for one in found:
         if one.problem is not None or one.submission is None:
-            typer.echo(f"{printable(str(one.folder))}: WRONG")
-            typer.echo(f"  {printable(str(one.problem))}")
+            say(f"{printable(str(one.folder))}: WRONG")
+            say(f"  {printable(str(one.problem))}")
             continue
         if one.row is None:
             folder = printable(str(one.folder))
-            typer.echo(f"{folder}: form and hashes hold; the data set is sealed, no figures")
+            say(f"{folder}: form and hashes hold; the data set is sealed, no figures")
             continue
         count = len(one.differences)
         wrong = f"{count} reported {'figure differs' if count == 1 else 'figures differ'}"
-        typer.echo(f"{printable(str(one.folder))}: {wrong if count else 'ok'}")
+        say(f"{printable(str(one.folder))}: {wrong if count else 'ok'}")
         differs = {difference.figure for difference in one.differences}
         for figure, value in figures(one.row).items():
             said = one.submission.reported.get(figure)
             mark = "  DIFFERS" if figure in differs else ""
-            typer.echo(f"  {figure:26} {_show(value):>12}  reported {_show(said)}{mark}")
+            say(f"  {figure:26} {_show(value):>12}  reported {_show(said)}{mark}")
     if not all(one.ok for one in found):
         raise typer.Exit(1)
 
@@ -98,13 +100,13 @@ def build(
         opened=opened,
         title=title,
         draws=draws,
-        on_progress=(lambda line: None) if quiet else lambda line: typer.echo(line, err=True),
+        on_progress=(lambda line: None) if quiet else lambda line: say(line, err=True),
     )
     for entry in found["rejected"]:
-        typer.echo(f"left out: {entry['folder']}: {entry['reason']}", err=True)
+        say(f"left out: {entry['folder']}: {entry['reason']}", err=True)
     rows = sum(row["kind"] == "submission" for board in found["boards"] for row in board["rows"])
     boards = len(found["boards"])
-    typer.echo(
+    say(
         f"{out / 'index.html'}: {rows} {'submission' if rows == 1 else 'submissions'} on "
         f"{boards} {'board' if boards == 1 else 'boards'}, {len(found['rejected'])} left out"
     )
@@ -121,7 +123,7 @@ def serve(
     from personaroute_bench.leaderboard.serve import make_server
 
     with make_server(site, port) as server:
-        typer.echo(f"http://127.0.0.1:{server.server_port}/ (end with Ctrl-C)")
+        say(f"http://127.0.0.1:{server.server_port}/ (end with Ctrl-C)")
         server.serve_forever()
 
 

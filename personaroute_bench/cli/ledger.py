@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def ledger(
     path: Path = typer.Argument(
@@ -37,13 +39,13 @@ def ledger(
         )
     if retry:
         with Ledger(file) as book:
-            typer.echo(f"{book.reopen(retry)} calls will be asked again by the next bench generate")
+            say(f"{book.reopen(retry)} calls will be asked again by the next bench generate")
     with Ledger(file, read_only=True) as book:
         if export is not None:
-            typer.echo(f"{export_ledger(book, export):,} calls written to {export}")
+            say(f"{export_ledger(book, export):,} calls written to {export}")
         summary, failures = ledger_summary(book), book.failures()
     if as_json:
-        typer.echo(json.dumps({**asdict(summary), "failures": failures}, indent=2))
+        say(json.dumps({**asdict(summary), "failures": failures}, indent=2))
         return
     print_table(
         str(file),
@@ -62,12 +64,12 @@ def ledger(
         ],
     )
     states = ", ".join(f"{count:,} {state}" for state, count in summary.attempts.items())
-    typer.echo(f"\nSpend: {money(summary.spend.known_usd)}; attempts: {states or 'none'}")
+    say(f"\nSpend: {money(summary.spend.known_usd)}; attempts: {states or 'none'}")
     if summary.attempts.get("unknown") or summary.attempts.get("lost"):
-        typer.echo(
+        say(
             f"Unknown spend: at most {money(summary.spend.unknown_usd)} for calls whose reply "
             "never came back (killed, timed out or cut off); the provider may have billed them."
         )
     if failures:
         listed = ", ".join(f"{count:,} {kind}" for kind, count in failures.items())
-        typer.echo(f"Settled as errors: {listed} (ask again with --retry TYPE)")
+        say(f"Settled as errors: {listed} (ask again with --retry TYPE)")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def materialise(
     directory: Path = typer.Argument(Path("personaroute-data"), help="Folder of the data set."),
@@ -26,7 +28,7 @@ def materialise(
     finally:
         report.close()
     if not made.rows:
-        typer.echo(f"The interactions of {directory} are stored already; nothing was written.")
+        say(f"The interactions of {directory} are stored already; nothing was written.")
         return
     for strategy, rows in made.rows.items():
-        typer.echo(f"{strategy}: {rows:,} rows in {made.directory / 'interactions' / strategy}")
+        say(f"{strategy}: {rows:,} rows in {made.directory / 'interactions' / strategy}")

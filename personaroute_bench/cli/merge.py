@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def merge(
     shards: list[Path] = typer.Argument(
@@ -51,7 +53,7 @@ def merge(
     finally:
         report.close()
     if merged.generated is None:
-        typer.echo(
+        say(
             f"{merged.shards} shards are merged into {merged.directory}; "
             f"{'; '.join(merged.missing)}.\nNext: the array again, or bench generate for all that "
             "is left"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 if TYPE_CHECKING:
     from personaroute_bench.users.persona_types import Persona
     from personaroute_bench.users.personas import PersonaPreset, PersonaSource
@@ -133,16 +135,16 @@ def validate(
         _print_json(report)
         return
     if "texts" in report:
-        typer.echo(f"{file} is right: {report['texts']:,} texts, tastes unknown")
+        say(f"{file} is right: {report['texts']:,} texts, tastes unknown")
         return
-    typer.echo(
+    say(
         f"{file} is right: {report['archetypes']} archetypes, {report['facets']} facets "
         "(bundled ones included where it leaves them out)"
     )
     if "closest" in report:
-        typer.echo(f"Closest archetypes: {one} and {two}, distance {distance:.2f}")
+        say(f"Closest archetypes: {one} and {two}, distance {distance:.2f}")
         if distance < _TWINS:
-            typer.echo("warning: their choices will hardly differ; move their tastes apart")
+            say("warning: their choices will hardly differ; move their tastes apart")
 
 
 @app.command("import")
@@ -161,11 +163,11 @@ def import_(
     if as_json:
         _print_json(asdict(summary))
         return
-    typer.echo(
+    say(
         f"{out}: {summary.kept:,} personas ({summary.duplicates:,} duplicates, "
         f"{summary.empty:,} empty, {summary.too_long:,} too long left out)"
     )
-    typer.echo("Tastes unknown: only a judge that reads the text can use them (--judge direct).")
+    say("Tastes unknown: only a judge that reads the text can use them (--judge direct).")
 
 
 def _source(path: Path | None) -> PersonaSource:
@@ -196,7 +198,7 @@ def _print_people(people: list[Persona], as_json: bool) -> None:
         return
     for place, person in enumerate(people):
         if place:
-            typer.echo()
+            say()
         _print_person(person)
 
 
@@ -206,15 +208,15 @@ def _print_person(person: Persona) -> None:
 
     facts = [f"archetype {person.archetype}"] if person.archetype else []
     facts += [f"{facet} {option}" for facet, option in person.facets.items()]
-    typer.echo(clean(f"{person.persona_id}: {', '.join(facts) or 'imported text'}"))
+    say(clean(f"{person.persona_id}: {', '.join(facts) or 'imported text'}"))
     for line in person.text.splitlines():
-        typer.echo(f"  {clean(line)}".rstrip())
+        say(f"  {clean(line)}".rstrip())
     if person.taste is None:
-        typer.echo("  taste: unknown")
+        say("  taste: unknown")
         return
     value = person.as_json()
-    typer.echo(f"  taste: {_taste(value['taste'])}")
-    typer.echo(
+    say(f"  taste: {_taste(value['taste'])}")
+    say(
         f"  performance weight {value['performance_weight']:.2f}, "
         f"cost weight {value['cost_weight']:.2f}"
     )
@@ -227,4 +229,4 @@ def _taste(taste: dict[str, float]) -> str:
 def _print_json(value: Any) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 if TYPE_CHECKING:
     from personaroute_bench.publishing.publish import Published
 
@@ -72,15 +74,15 @@ def publish(
         how=how,
         dry_run=dry_run,
         out=out,
-        on_progress=None if quiet else lambda line: typer.echo(line, err=True),
+        on_progress=None if quiet else lambda line: say(line, err=True),
     )
     _print(done)
     if done.without_text:
-        typer.echo(f"Published without texts: {', '.join(done.without_text)}")
+        say(f"Published without texts: {', '.join(done.without_text)}")
     if done.seal is not None:
         _print_seal(directory, done)
     if done.commit is not None:
-        typer.echo(f"\nLoad it: bench evaluate {repo_id}{f'@{tag}' if tag else ''}")
+        say(f"\nLoad it: bench evaluate {repo_id}{f'@{tag}' if tag else ''}")
 
 
 def publish_leaderboard(
@@ -99,7 +101,7 @@ def publish_leaderboard(
             repo_id,
             private=True if private else None,
             dry_run=dry_run,
-            on_progress=None if quiet else lambda line: typer.echo(line, err=True),
+            on_progress=None if quiet else lambda line: say(line, err=True),
         )
     )
 
@@ -119,7 +121,7 @@ def check_seal(
             f"{directory} is not what was sealed:\n" + "\n".join(f"  {line}" for line in wrong)
         )
     seal = read_seal(folder / SEAL)
-    typer.echo(
+    say(
         f"{len(seal['withheld'])} files and the seed are as they were sealed on "
         f"{seal['sealed_at']}, if {SEAL} is the one published then: compare it with the copy of "
         "that time."
@@ -140,11 +142,11 @@ def _print(done: Published) -> None:
         ],
     )
     if done.commit is None:
-        typer.echo("\nDry run: nothing was sent.")
+        say("\nDry run: nothing was sent.")
     elif not done.changed:
-        typer.echo(f"\nAll of it was there already, verified; commit {done.commit}")
+        say(f"\nAll of it was there already, verified; commit {done.commit}")
     else:
-        typer.echo(f"\nVerified; commit {done.commit}")
+        say(f"\nVerified; commit {done.commit}")
 
 
 def _print_seal(directory: Path, done: Published) -> None:
@@ -152,10 +154,10 @@ def _print_seal(directory: Path, done: Published) -> None:
 
     assert done.seal is not None
     if "salt" in done.seal:
-        typer.echo(f"Opened; sealed on {done.seal['sealed_at']}. Check it: bench check-seal")
+        say(f"Opened; sealed on {done.seal['sealed_at']}. Check it: bench check-seal")
         return
-    typer.echo(f"\nSealed: {', '.join(done.seal['withheld'])} and the seed")
+    say(f"\nSealed: {', '.join(done.seal['withheld'])} and the seed")
     if (directory / SALT).is_file():
-        typer.echo(f"Keep {directory / SALT} safe and secret: without it nobody can open the seal.")
+        say(f"Keep {directory / SALT} safe and secret: without it nobody can open the seal.")
     for weakness in done.seal["weaknesses"]:
-        typer.echo(f"warning: the seal is weak: {weakness}", err=True)
+        say(f"warning: the seal is weak: {weakness}", err=True)

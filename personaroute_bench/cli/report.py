@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def report(
     results: Annotated[
@@ -50,7 +52,7 @@ def report(
     """
     from personaroute_bench.reporting import report as run
 
-    say = None if quiet else lambda line: typer.echo(line, err=True)
+    tell = None if quiet else lambda line: say(line, err=True)
     written = run(
         results,
         out,
@@ -58,9 +60,9 @@ def report(
         choices=choices or (),
         routers=router or (),
         examples=examples,
-        on_progress=say,
+        on_progress=tell,
     )
     for note in written.notes:
-        typer.echo(note, err=True)
+        say(note, err=True)
     for path in (written.page, *written.pictures):
-        typer.echo(path)
+        say(path)

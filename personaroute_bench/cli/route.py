@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 if TYPE_CHECKING:
     from personaroute_bench.checkpoints import Decision
 
@@ -64,17 +66,17 @@ def route(
         decisions = load_router(model, device).route(texts, users, task=tasks, candidates=named)
         if out is not None:
             write_decisions(out, decisions)
-            typer.echo(f"{out}: {len(decisions):,} choices")
+            say(f"{out}: {len(decisions):,} choices")
             return
         for decision in decisions:
-            typer.echo(dumps(decision.as_json()))
+            say(dumps(decision.as_json()))
         return
     if user is None:
         raise UsageError("say who asks with --user ID")
     assert query is not None
     (decision,) = load_router(model, device).route(query, user, task=task, candidates=named)
     if as_json:
-        typer.echo(dumps(decision.as_json()))
+        say(dumps(decision.as_json()))
     else:
         _print(decision)
 
@@ -85,9 +87,9 @@ def _print(decision: Decision) -> None:
         "performance unknown" if performance is None else f"performance {performance:.2f}",
         "cost unknown" if cost is None else f"cost ${cost:.2g}",
     ]
-    typer.echo(f"{decision.choice}   (expected {', '.join(expected)})")
-    typer.echo(f"task: {decision.task} ({decision.task_source})")
-    typer.echo(decision.why)
+    say(f"{decision.choice}   (expected {', '.join(expected)})")
+    say(f"task: {decision.task} ({decision.task_source})")
+    say(decision.why)
     width = max(len(name) for name in decision.scores)
     for name, score in decision.scores.items():
-        typer.echo(f"  {name:<{width}}  {score:+.4f}")
+        say(f"  {name:<{width}}  {score:+.4f}")

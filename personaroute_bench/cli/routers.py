@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def routers(
     as_json: bool = typer.Option(False, "--json", help="Print it as JSON."),
@@ -16,7 +18,7 @@ def routers(
 
     facts = all_facts()
     if as_json:
-        typer.echo(json.dumps([asdict(router) for router in facts], indent=2, ensure_ascii=False))
+        say(json.dumps([asdict(router) for router in facts], indent=2, ensure_ascii=False))
         return
     from personaroute_bench.cli.screen import clean
 
@@ -34,17 +36,17 @@ def routers(
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         cells = [clean(cell).ljust(width) for cell, width in zip(row[:4], widths, strict=True)]
-        typer.echo("  ".join([*cells, clean(row[4])]))
+        say("  ".join([*cells, clean(row[4])]))
     unasked = sum(router.default for router in facts)
-    typer.echo(
+    say(
         f"\nbench evaluate runs the first {unasked} unless told otherwise; name any with --router. "
         "paper: an arXiv id."
     )
     needed = sorted({router.extra for router in facts if router.extra})
     if needed:
-        typer.echo(
+        say(
             f"needs: an extra of the package, pip install 'personaroute-bench[{','.join(needed)}]'."
         )
     for router in facts:
         if router.note:
-            typer.echo(f"{router.name}: {clean(router.note)}.")
+            say(f"{router.name}: {clean(router.note)}.")

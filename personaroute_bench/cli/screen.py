@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from personaroute_bench.llms.progress import money
 from personaroute_bench.report import Report
+from personaroute_bench.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from personaroute_bench.llms.progress import Progress, ProgressPrinter
@@ -71,8 +71,22 @@ class ScreenReport(Report):
 
     @staticmethod
     def _line(text: str) -> None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        say(text, err=True)
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print lines that may hold what strangers wrote: no control characters, no secrets.
+
+    Args:
+        text: one or more lines.
+        err: to standard error.
+    """
+    typer.echo(harmless(str(text)), err=err)
+
+
+def harmless(text: str) -> str:
+    """Return text that cannot move the cursor, ring, hide what it says, or tell a key."""
+    return "\n".join(clean(line) for line in hide_secrets(text).split("\n"))
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -84,13 +98,13 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
     cells = [[clean(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     if title:
-        typer.echo(title)
+        say(title)
     for number, row in enumerate(cells):
         parts = [row[0].ljust(widths[0])]
         parts += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        typer.echo(("  " + "  ".join(parts)).rstrip())
+        say(("  " + "  ".join(parts)).rstrip())
         if number == 0:
-            typer.echo("  " + "  ".join("─" * width for width in widths))
+            say("  " + "  ".join("─" * width for width in widths))
 
 
 def clean(text: object) -> str:
@@ -100,8 +114,13 @@ def clean(text: object) -> str:
 
 def print_dataset(directory: Path, manifest: Mapping[str, Any]) -> None:
     """Print tables, LLMs, spend, coverage and headroom of a data set."""
-    for name in manifest["provenance"]:
-        typer.echo(PROVENANCE_NOTE[name])
+    from personaroute_bench.manifest_shape import check_manifest
+
+    need = ("provenance", "tables", "strategies", "coverage", "spend", "configuration")
+    manifest = check_manifest(manifest, directory / "manifest.json", need, whole=True)
+    sources = manifest["provenance"]
+    for name in [sources] if isinstance(sources, str) else sources:
+        say(PROVENANCE_NOTE[name])
     print_table(
         f"\n{directory}",
         ("table", "rows"),
@@ -110,7 +129,7 @@ def print_dataset(directory: Path, manifest: Mapping[str, Any]) -> None:
     form = manifest.get("interactions") or {}
     if form.get("form") == "virtual":
         rows = sum(sum(found["rows"].values()) for found in manifest["strategies"].values())
-        typer.echo(
+        say(
             f"Interactions: virtual, {rows:,} rows that are computed when they are asked for "
             f"(bench materialise writes them); headroom over the first {form['headroom_users']:,} "
             "users"
@@ -141,7 +160,7 @@ def print_llms(manifest: Mapping[str, Any]) -> None:
     statuses = manifest["coverage"]["statuses"]
     total = sum(statuses.values())
     others = ", ".join(f"{count:,} {name}" for name, count in statuses.items() if name != "ok")
-    typer.echo(
+    say(
         f"\nCoverage: {statuses.get('ok', 0):,} of {total:,} responses ok"
         f"{f' ({others})' if others else ''}"
     )
@@ -152,10 +171,10 @@ def print_money(manifest: Mapping[str, Any]) -> None:
     spend = manifest["spend"]
     judged = manifest["configuration"].get("judge", "embedded") != "embedded"
     if "simulated" in manifest["provenance"] and not judged:
-        typer.echo(f"Spend: none (simulated; at the pool's prices {money(spend['usd'])})")
+        say(f"Spend: none (simulated; at the pool's prices {money(spend['usd'])})")
         return
     if not spend["calls"]:
-        typer.echo("Spend: none, nothing was asked")
+        say("Spend: none, nothing was asked")
         return
     text = f"Spend: {money(spend['usd'])} for {spend['calls']:,} calls"
     if "simulated" in manifest["provenance"]:
@@ -165,23 +184,23 @@ def print_money(manifest: Mapping[str, Any]) -> None:
         text += f"; unknown for {spend['unknown_calls']:,} more calls (no reply came back), " + (
             "without a bound" if bound is None else f"at most {money(bound)}"
         )
-    typer.echo(text)
+    say(text)
 
 
 def print_headroom(manifest: Mapping[str, Any]) -> None:
     """Print how much there is to personalise, and warn where it is little."""
     for name, result in manifest["strategies"].items():
         headroom = result["headroom"]
-        typer.echo(
+        say(
             f"Personalisation headroom of {name}: {percent(headroom['oracle_share'])} of the way "
             "from random to oracle at oracle level (user-aware against user-blind), "
             f"{percent(headroom['fixed_policy_share'])} at fixed-policy level (best LLM per user "
             "against best single LLM)"
         )
         for line in result.get("judge", {}).get("lines", ()):
-            typer.echo(f"  {clean(line)}")
+            say(f"  {clean(line)}")
         if headroom["low"]:
-            typer.echo(
+            say(
                 "warning: there is hardly anything to personalise here; every user's best LLM is "
                 "nearly the same. Try --preset default, or LLMs that differ more in price."
             )

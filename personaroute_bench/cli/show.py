@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def show(
     directory: Path = typer.Argument(Path("personaroute-data"), help="Folder of the data set."),
@@ -22,7 +24,7 @@ def show(
     benchmark = Benchmark.load(directory)
     facts = describe(benchmark, examples=examples)
     if as_json:
-        typer.echo(json.dumps({"manifest": benchmark.manifest, **facts}, indent=2))
+        say(json.dumps({"manifest": benchmark.manifest, **facts}, indent=2))
         return
     print_dataset(directory, benchmark.manifest)
     print_table(
@@ -41,11 +43,11 @@ def show(
             f"; performance weight α from {weights['low']:.2f} to {weights['high']:.2f}, "
             f"median {weights['median']:.2f}"
         )
-    typer.echo(line)
+    say(line)
     for example in facts["examples"]:
-        typer.echo(f"\n{example['query_id']} ({example['strategy']}): {example['query']}")
+        say(f"\n{example['query_id']} ({example['strategy']}): {example['query']}")
         for choice in example["choices"]:
-            typer.echo(
+            say(
                 f"  {100 * choice['users']:5.1f} % of users: {choice['llm_id']} "
                 f"(performance {choice['performance']:.2f}, ${choice['cost_usd']:.2g})"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def simulate_server(
     port: int = typer.Option(8000, help="Port on 127.0.0.1; 0 takes a free one."),
@@ -29,5 +31,5 @@ def simulate_server(
         seed=seed,
         port=port,
         delay=delay,
-        on_ready=lambda url: typer.echo(f"SIMULATED LLMs at {url} (Ctrl-C ends it)"),
+        on_ready=lambda url: say(f"SIMULATED LLMs at {url} (Ctrl-C ends it)"),
     )

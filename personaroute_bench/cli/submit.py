@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def submit(
     directory: Annotated[
@@ -120,14 +122,14 @@ def submit(
         track,
         router=router,
         choices=choices or (),
-        on_progress=(lambda line: None) if quiet else lambda line: typer.echo(line, err=True),
+        on_progress=(lambda line: None) if quiet else lambda line: say(line, err=True),
     )
     submission = found.submission
     assert submission is not None, "a submission that was just checked"
-    typer.echo(f"{out} is ready: {submission.about.name}")
+    say(f"{out} is ready: {submission.about.name}")
     for figure, value in submission.reported.items():
-        typer.echo(f"  {figure:26} {'unknown' if value is None else f'{value:.6g}'}")
+        say(f"  {figure:26} {'unknown' if value is None else f'{value:.6g}'}")
     if found.row is None:
-        typer.echo("  no figures: the data set is sealed")
-    typer.echo("line for commitments.jsonl:")
-    typer.echo(commitment_line(submission, submission.committed_at or ""))
+        say("  no figures: the data set is sealed")
+    say("line for commitments.jsonl:")
+    say(commitment_line(submission, submission.committed_at or ""))

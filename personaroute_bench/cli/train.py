@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from personaroute_bench.cli.screen import say
+
 
 def train(
     directory: Annotated[
@@ -55,14 +57,12 @@ def train(
         tier=tier,
         seed=seed,
         device=device,
-        on_progress=None if quiet else lambda line: typer.echo(line, err=True),
+        on_progress=None if quiet else lambda line: say(line, err=True),
     )
     trained.save(out)
     facts = trained.training
-    typer.echo(f"{out}: {router}, {facts['users']:,} users × {facts['queries']:,} past queries")
+    say(f"{out}: {router}, {facts['users']:,} users × {facts['queries']:,} past queries")
     if facts["task_accuracy"] is not None:
         share = 100 * facts["task_accuracy"]
-        typer.echo(
-            f"the task of a query is predicted right for {share:.0f} % of validation queries"
-        )
-    typer.echo(f'try it: bench route {out} --user {trained.user_ids[0]} "your query"')
+        say(f"the task of a query is predicted right for {share:.0f} % of validation queries")
+    say(f'try it: bench route {out} --user {trained.user_ids[0]} "your query"')

@@ -147,7 +147,10 @@ class Ledger:
             BenchError: SQLite could not; the message has the remedy.
         """
         try:
-            yield from self.connection.execute(sql, parameters)
+            rows = self.connection.execute(sql, parameters)
+            # Not `yield from`: left unfinished, it would close the cursor after the connection.
+            for row in rows:  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
 
@@ -309,7 +312,13 @@ def iterate_ledger(ledger: Ledger) -> Iterator[dict[str, Any]]:
     names = ("key", "llm_id", "provider", "model", "tag", "created_at", "settled_attempt")
     for *values, request in calls:
         entry = dict(zip(names, values, strict=True))
-        entry["request"] = json.loads(request)
+        try:
+            entry["request"] = json.loads(request)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(
+                f"{ledger.path} is damaged: the request of call {str(entry['key'])[:80]!r} is no "
+                "JSON; move the file away, or give another path with --ledger"
+            ) from error
         entry["attempts"] = list(_attempts(ledger, entry["key"]))
         yield entry
 
@@ -327,7 +336,7 @@ def export_ledger(ledger: Ledger, target: Path, format: str = "jsonl") -> int:
     with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for entry in iterate_ledger(ledger):
             # ASCII escapes keep whatever a server sent inside its own line.
-            handle.write(json.dumps(entry) + "\n")
+            handle.write(json.dumps(entry, default=repr) + "\n")
             calls += 1
     return calls
 
