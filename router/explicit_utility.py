@@ -40,6 +40,7 @@ from .forecast import forecast
 from .records import Past, Space
 from .smoothing import SMOOTHERS, Smoother
 from .utility import (
+    DRAWS,
     Bools,
     Doubles,
     Floats,
@@ -83,6 +84,8 @@ class ExplicitUtility:
         self.llm_ids, self.user_ids = past.llm_ids, past.user_ids
         self.order = cheapest_first(past)
         self.linear = not past.is_choice()
+        if not self.linear:
+            past = past.decided()
         self.space = Space.of(past)
         self._learn(past, None)
         self.smoother, self.trust = select(self.verdicts, past, self.linear, self.seed)
@@ -91,9 +94,7 @@ class ExplicitUtility:
             evidence = self.space.evidence(past, linear=self.linear)
             mean, self.forecasts = forecast(evidence, self.tastes, past.values, segments)
             self.tastes, self.trust = replace(self.tastes, mean=mean), 0.0
-            self.verdicts = completed(
-                self.tastes, self.features, past.ok, linear=self.linear, seed=self.seed
-            )
+            self.verdicts = self._complete(past)
         self._settle(past)
 
     def adapt(self, support: History) -> None:
@@ -103,7 +104,8 @@ class ExplicitUtility:
         weight yet, and what it has not answered is expected to be like what it has.
         """
         fitted = self.llm_ids
-        past = self.past + Past.of(support)
+        more = Past.of(support)
+        past = self.past + (more if self.linear else more.decided())
         self.llm_ids, self.user_ids = past.llm_ids, past.user_ids
         self.order = cheapest_first(past)
         prior = widened(self.tastes, len(fitted), len(past.llm_ids))
@@ -115,9 +117,12 @@ class ExplicitUtility:
         evidence = self.space.evidence(past, linear=self.linear)
         self.features = evidence.features
         self.tastes = infer(evidence, prior)
-        self.verdicts = completed(
-            self.tastes, self.features, past.ok, linear=self.linear, seed=self.seed
-        )
+        self.verdicts = self._complete(past)
+
+    def _complete(self, past: Past) -> Floats:
+        """Return [U, Q, M] what users would have said of every past response."""
+        shown = [self.features] if self.linear else self.space.drawn(past, DRAWS, self.seed)
+        return completed(self.tastes, shown, past.ok, linear=self.linear, seed=self.seed)
 
     def _settle(self, past: Past) -> None:
         """Keep what routing needs: the table [U + 1, Q, M], its last row for unknown users."""
@@ -232,14 +237,20 @@ def expected(table: Floats, matrix: Floats) -> Floats:
 
 
 def trusted(verdicts: Floats, past: Past, trust: float, linear: bool) -> Floats:
-    """Return verdicts, moved by the share `trust` towards what users said where they said it."""
+    """Return verdicts, moved by the share `trust` towards what users said where they said it.
+
+    What they said is of the candidates that they saw, and leaves these together as they are.
+    """
     if trust == 0:
         return verdicts
-    said = np.nan_to_num(past.values)
-    if linear:  # verdicts are relative to the query's mean
-        count = np.maximum(past.seen.sum(axis=-1, keepdims=True), 1)
-        said = said - np.where(past.seen, said, 0).sum(axis=-1, keepdims=True) / count
-    return np.where(past.seen, verdicts + np.float32(trust) * (said - verdicts), verdicts)
+    seen, said = past.seen, np.nan_to_num(past.values)
+    mine = np.where(seen, verdicts, 0).sum(axis=-1, keepdims=True)
+    if linear:
+        count = np.maximum(seen.sum(axis=-1, keepdims=True), 1)
+        said = said + (mine - np.where(seen, said, 0).sum(axis=-1, keepdims=True)) / count
+    else:
+        said = said * mine
+    return np.where(seen, verdicts + np.float32(trust) * (said - verdicts), verdicts)
 
 
 def select(verdicts: Floats, past: Past, linear: bool, seed: int) -> tuple[Smoother, float]:

@@ -113,6 +113,7 @@ class Personalized:
         self.utility = ExplicitUtility(self.seed)
         self.utility.fit(history)
         past = self.utility.past
+        self.fitted_llms = len(past.llm_ids)
         self.tasks = len(history.task_ids)
         self.llms = llm_facts(history.llms, self.utility.llm_ids.tolist())
         self.scale = likings(past)[1]
@@ -154,9 +155,24 @@ class Personalized:
 
         self.user_ids, self.llm_ids = past.user_ids, past.llm_ids
         self.order = self.utility.order
-        liking = likings(past, self.scale)[0]
+        liking = self._with_newcomers(likings(past, self.scale)[0], past)
         self.edges = sum_edges(past, liking, self.utility.space.content(past), self.tasks)
         self.graph: Graph = Graph.of(self.edges, self.llms, self.device)
+
+    def _with_newcomers(self, liking: Floats, past: Past) -> Floats:
+        """Return likings in which users would have liked new LLMs as their head expects it.
+
+        Few users have met a newcomer, and no edge would tell the network that nobody likes it.
+        """
+        if len(past.llm_ids) == self.fitted_llms:
+            return liking
+        seen, told = past.seen, self.utility.table[:-1]
+        count = np.maximum(seen.sum(axis=-1, keepdims=True), 1)
+        level = np.where(seen, told, 0).sum(axis=-1, keepdims=True) / count
+        missing = seen.any(axis=-1, keepdims=True) & ~seen & past.ok
+        missing[..., : self.fitted_llms] = False
+        filled: Floats = np.where(missing, (told - level) / np.float32(self.scale), liking)
+        return filled
 
     def _cross_fit(self, past: Past, folds: list[Ints]) -> None:
         """Train a network a fold on the other folds; select epoch and share on what is left out."""
@@ -212,7 +228,7 @@ class Personalized:
         )
         evidence = space.evidence(mine, linear=utility.linear)
         tastes = infer(evidence, utility.tastes, start=start)
-        table = completed(tastes, evidence.features, mine.ok, linear=utility.linear)
+        table = completed(tastes, [evidence.features], mine.ok, linear=utility.linear)
         table = trusted(table, mine, utility.trust, utility.linear)
         matrix = utility.smoother.matrix(new.embeddings, new.tasks, mine.embeddings, mine.tasks)
         scores: Floats = self._head_of(expected(table, matrix)) / np.float32(self.head_scale)
@@ -293,6 +309,7 @@ class Personalized:
             "utility": meta,
             "shape": asdict(self.shape),
             "tasks": self.tasks,
+            "fitted_llms": self.fitted_llms,
             "scale": self.scale,
             "head_scale": self.head_scale,
             "share": self.share,
@@ -317,6 +334,7 @@ class Personalized:
         router.utility = ExplicitUtility.from_state(meta["utility"], parts)
         past = router.utility.past
         router.shape, router.tasks = shape, int(meta["tasks"])
+        router.fitted_llms = int(meta["fitted_llms"])
         router.scale, router.head_scale = float(meta["scale"]), float(meta["head_scale"])
         router.share, router.best_epoch = float(meta["share"]), int(meta["best_epoch"])
         router.llms = arrays["llms"]

@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 from personaroute_bench.evaluation.protocol import History
 from personaroute_bench.llms.types import STATUSES
 
+from .newcomers import Guess, guess
 from .utility import Bools, Doubles, Evidence, Floats, Ints
 
 Strings = NDArray[np.str_]
 
 # Rewards that sum to 1 for every query, none negative, are shares of a choice.
 CHOICE_TOLERANCE = 1e-3
-# What is not known of an LLM in a task is its mean in all, which counts for so many queries.
-TASK_PRIOR = 4.0
 _IDS = ("query_ids", "user_ids", "llm_ids")
-_ARRAYS = ("embeddings", "tasks", "content", "cost_usd", "ok", "values")
+_ARRAYS = ("embeddings", "tasks", "content", "cost_usd", "ok", "values", "prices")
 FAILURES = [status for status in STATUSES if status != "ok"]
 
 
@@ -51,6 +50,8 @@ class Past:
     """[Q, M] false for responses that failed; true where nothing is known of one."""
     values: Floats
     """[U, Q, M] History.values; NaN where not told."""
+    prices: Doubles
+    """[M, 2] USD per million input and output tokens; NaN unknown."""
 
     @classmethod
     def of(cls, history: History) -> Past:
@@ -69,6 +70,7 @@ class Past:
             cost_usd=history.cost_usd,
             ok=~np.isin(history.status, FAILURES),
             values=history.values,
+            prices=_prices(history),
         )
 
     def __add__(self, other: Past) -> Past:
@@ -100,6 +102,7 @@ class Past:
             cost_usd=joined("cost_usd", np.nan, q, m),
             ok=joined("ok", True, q, m),
             values=joined("values", np.nan, u, q, m),
+            prices=joined("prices", np.nan, m),
         )
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -124,6 +127,7 @@ class Past:
             "cost_usd": ((Q, M), "f"),
             "ok": ((Q, M), "b"),
             "values": ((U, Q, M), "f"),
+            "prices": ((M, 2), "f"),
         }
         for name, (shape, kind) in expected.items():
             array = arrays[name]
@@ -143,11 +147,28 @@ class Past:
         return np.isfinite(self.values) & self.ok[None]
 
     def is_choice(self) -> bool:
-        """Whether values are shares of a choice: none negative, summing to 1 a query."""
-        told = np.isfinite(self.values)
-        shares = np.where(told, self.values, 0)
-        total = shares.sum(axis=-1)[told.any(axis=-1)]
-        return bool(shares.min(initial=0) >= 0 and (np.abs(total - 1) < CHOICE_TOLERANCE).all())
+        """Whether values are shares of a choice: 1 for the winner, tied: shared, 0 for the others.
+
+        All may be 0, and shares less than 1, where winners were not among the candidates.
+        """
+        shares = np.where(np.isfinite(self.values), self.values, 0)
+        total, most = shares.sum(axis=-1), shares.max(axis=-1, keepdims=True)
+        alike = (shares == 0) | (np.abs(shares - most) < CHOICE_TOLERANCE)
+        whole = np.abs(total - 1) < CHOICE_TOLERANCE
+        fits = alike.all() and shares.min(initial=0) >= 0 and total.max() < 1 + CHOICE_TOLERANCE
+        return bool(fits and whole.any())
+
+    def decided(self) -> Past:
+        """Return this past with shares that sum to 1, and nothing where only losers are known."""
+        total = np.nansum(self.values, axis=-1, keepdims=True)
+        values = np.where(total > 0, self.values / np.where(total > 0, total, 1), np.nan)
+        return replace(self, values=values.astype(np.float32))
+
+    def guess(self) -> Guess | None:
+        """Return what is expected of responses that nobody has seen; None where there are none."""
+        if (np.isfinite(self.content) | ~self.ok[..., None]).all():
+            return None
+        return guess(self.content, self.ok, self.tasks, self.prices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,20 +196,32 @@ class Space:
     def content(self, past: Past) -> Floats:
         """Return [Q, M, C] content centred within the query and scaled; zeros where it failed.
 
-        Of a response of which nothing is known (a new LLM has answered few queries) its LLM's mean
-        is expected, by task as far as it goes.
+        Of a response of which nothing is known (a new LLM has answered few queries) it is what is
+        expected (router/newcomers.py).
         """
-        content = _centred(past.content, past.ok) / self.scale
-        known = past.ok[..., None] & np.isfinite(past.content)
-        if not known.all():
-            content = np.where(known, content, _usual(content, known, past.tasks))
-        return np.where(past.ok[..., None], content, 0).astype(np.float32)
+        guess = past.guess()
+        return self._scaled(past.content if guess is None else guess.mean, past.ok)
 
     def features(self, past: Past) -> Floats:
         """Return [Q, M, C + M]: content, and the LLM's indicator, centred too."""
-        author = np.broadcast_to(np.eye(self.llms), (*past.ok.shape, self.llms))
-        mine = np.where(past.ok[..., None], _centred(author, past.ok), 0).astype(np.float32)
-        return np.concatenate([self.content(past), mine], axis=-1)
+        return self._with_author(self.content(past), past.ok)
+
+    def drawn(self, past: Past, draws: int, seed: int) -> list[Floats]:
+        """Return features as they may be, [draws] of [Q, M, C + M]; one where all is known."""
+        guess = past.guess()
+        if guess is None:
+            return [self.features(past)]
+        rng = np.random.default_rng(seed)
+        contents = (self._scaled(guess.draw(rng), past.ok) for _ in range(draws))
+        return [self._with_author(content, past.ok) for content in contents]
+
+    def _scaled(self, content: NDArray[Any], ok: Bools) -> Floats:
+        return np.where(ok[..., None], _centred(content, ok) / self.scale, 0).astype(np.float32)
+
+    def _with_author(self, content: Floats, ok: Bools) -> Floats:
+        author = np.broadcast_to(np.eye(self.llms), (*ok.shape, self.llms))
+        mine = np.where(ok[..., None], _centred(author, ok), 0).astype(np.float32)
+        return np.concatenate([content, mine], axis=-1)
 
     def evidence(self, past: Past, *, linear: bool) -> Evidence:
         """Return what `infer` needs."""
@@ -205,15 +238,12 @@ def _centred(content: NDArray[Any], ok: Bools) -> Doubles:
     return centred
 
 
-def _usual(content: Doubles, known: Bools, tasks: Ints) -> Doubles:
-    """Return [Q, M, C] the mean of each LLM in the query's task, shrunk to its mean in all."""
-    whole = content.sum(axis=0, where=known) / np.maximum(known.sum(axis=0), 1)
-    result = np.broadcast_to(whole, content.shape).copy()
-    for task in np.unique(tasks):
-        rows = tasks == task
-        total = content[rows].sum(axis=0, where=known[rows])
-        result[rows] = (total + TASK_PRIOR * whole) / (known[rows].sum(axis=0) + TASK_PRIOR)
-    return result
+def _prices(history: History) -> Doubles:
+    """Return [M, 2] of the history's LLMs."""
+    rows = {row["llm_id"]: row for row in history.llms.to_pylist()}
+    names = ("input_price", "output_price")
+    found = [[rows.get(llm, {}).get(name) for name in names] for llm in history.llm_ids.tolist()]
+    return np.asarray(found, np.float64).reshape(-1, 2)
 
 
 def _union(first: Strings, second: Strings) -> tuple[Strings, Ints, Ints]:

@@ -12,7 +12,7 @@ choices, so features are centred within the query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 ROUNDS = 10
+# Of the weights, for the chance to win.
+DRAWS = 8
 NEWTON_STEPS = 25
 LONGEST = 2.0
 # The expected gain in log posterior of one more step, twice.
@@ -184,6 +186,11 @@ class _Told:
         # In double precision: rewards without noise leave little error, and amplify rounding.
         weight = self.seen.reshape(users, -1).astype(np.float64)
         square = (weight @ self.outer.astype(np.float64)).reshape(users, width, width)
+        # Features are centred over all candidates, which are more than a user may have seen.
+        seen = self.seen.astype(np.float32)
+        average = np.einsum("uqm,qmf->uqf", seen, self.features, optimize=True)
+        average = (average / np.sqrt(count)).astype(np.float64)
+        square -= average.swapaxes(1, 2) @ average
         pull = centred.reshape(users, -1) @ self.flat
         self.total = float((centred**2).sum())
         self.square, self.pull = square, pull
@@ -229,23 +236,32 @@ def choice_chances(mean: Doubles, features: Floats, seen: Bools) -> Floats:
 
 
 def completed(
-    tastes: Tastes, features: Floats, ok: Bools, *, linear: bool, draws: int = 8, seed: int = 0
+    tastes: Tastes, features: Sequence[Floats], ok: Bools, *, linear: bool, seed: int = 0
 ) -> Floats:
     """Return [U, Q, M] what each user would have said of every past response.
 
     Choices: the chance to win, averaged over the posterior of the weights (the same antithetic
     standard normal draws for all users). Rewards: the expected reward above the query's mean.
     What is not ok never wins; in rewards it is charged the worst ok candidate's.
+
+    Args:
+        tastes: of U users.
+        features: [Q, M, F], one for each draw in turn where they are not certain.
+        ok: [Q, M].
+        linear: whether rewards are told.
+        seed: of the draws.
     """
-    Q, M, F = features.shape
+    Q, M, F = features[0].shape
     if linear:
-        value = (tastes.mean.astype(np.float32) @ features.reshape(-1, F).T).reshape(-1, Q, M)
+        mean = np.mean(features, axis=0)
+        value = (tastes.mean.astype(np.float32) @ mean.reshape(-1, F).T).reshape(-1, Q, M)
         worst = np.where(ok, value, np.inf).min(axis=-1, keepdims=True)
         return np.where(ok, value, np.where(np.isfinite(worst), worst, 0)).astype(np.float32)
-    half = np.random.default_rng(seed).standard_normal((max(1, draws // 2), F))
+    half = np.random.default_rng(seed).standard_normal((DRAWS // 2, F))
     table = np.zeros((len(tastes.mean), Q, M), np.float32)
-    for noise in np.concatenate([half, -half]):
-        table += choice_chances(tastes.mean + tastes.root @ noise, features, ok[None])
+    for i, noise in enumerate(np.concatenate([half, -half])):
+        shown = features[i % len(features)]
+        table += choice_chances(tastes.mean + tastes.root @ noise, shown, ok[None])
     return table / np.float32(2 * len(half))
 
 
