@@ -28,12 +28,13 @@ from personaroute_bench.engines.shard import (
     read_progress,
     write_shard,
 )
-from personaroute_bench.errors import BenchError, Interrupted
+from personaroute_bench.errors import BenchError, Interrupted, UsageError
 from personaroute_bench.files import disk_error
 from personaroute_bench.hashing import shard_of
 from personaroute_bench.llms.engine import EngineOptions
 from personaroute_bench.llms.ledger import CHUNK, Ledger, chunks
 from personaroute_bench.llms.ledger_merge import merge_ledger
+from personaroute_bench.llms.ledger_schema import LedgerInUse
 from personaroute_bench.llms.prices import max_cost_of
 from personaroute_bench.llms.progress import Progress, money
 
@@ -74,11 +75,20 @@ def take_in(book: Book) -> None:
     """Merge what shards of an earlier run have left, and clear them away.
 
     Raises:
-        LedgerInUse: a worker of that run still asks.
+        UsageError: a worker of that run still asks.
     """
     ledgers = sorted(book.shards.glob(f"*/{LEDGER}"))
+    if ledgers:
+        _tell_to_stop(book.shards)  # a worker of a cluster may outlive the run it works for
     for path in ledgers:
-        merge_ledger(book.ledger, path, book.dataset_id, wait_s=ENDING_S)
+        try:
+            merge_ledger(book.ledger, path, book.dataset_id, wait_s=ENDING_S)
+        except LedgerInUse as error:
+            raise UsageError(
+                f"a worker of an earlier run still asks shard {path.parent.name} of "
+                f"{book.folder}; it has been told to stop, so wait until its calls are back, and "
+                "run the same command again"
+            ) from error
     shutil.rmtree(book.shards, ignore_errors=True)
 
 
@@ -229,7 +239,7 @@ class _Watch:
         on_progress: Callable[[Progress], None],
     ):
         self._paths = paths
-        self._stop = book.shards / STOP
+        self._shards = book.shards
         self._before = total - pending
         self._total = total
         self._spend = book.ledger.spend(book.dataset_id)
@@ -256,5 +266,9 @@ class _Watch:
 
     def interrupted(self) -> None:
         """Ask the shards to let no further call begin."""
-        with suppress(OSError):
-            self._stop.touch()
+        _tell_to_stop(self._shards)
+
+
+def _tell_to_stop(shards: Path) -> None:
+    with suppress(OSError):
+        (shards / STOP).touch()

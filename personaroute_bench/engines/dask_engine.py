@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +34,8 @@ _R = TypeVar("_R")
 TICK_S = 0.25
 CONNECT_S = 20.0
 """How long to wait for a scheduler, and for its workers."""
+LOOK_S = 30.0
+"""How often to look whether there are workers at all."""
 GRACE_S = 8.0
 """After Ctrl-C: how long tasks may take to end; longer than calls in flight are waited for."""
 
@@ -73,12 +77,14 @@ class DaskEngine:
         futures = client.map(function, list(blocks), pure=False)
         try:
             for future in futures:
-                self._wait([future], watch, None)
-                yield self._result(future)
+                with self._explained():
+                    self._wait([future], watch)
+                    result = future.result()
+                yield result
         except KeyboardInterrupt:
             if watch is not None:
                 watch.interrupted()
-                self._wait(futures, None, GRACE_S)
+                self._wait(futures, at_most_s=GRACE_S)
             raise
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone
@@ -89,42 +95,53 @@ class DaskEngine:
         self._stack.close()
         self._client = None
 
-    def _wait(self, futures: list[Future], watch: Watch | None, at_most_s: float | None) -> None:
+    def _wait(
+        self, futures: list[Future], watch: Watch | None = None, at_most_s: float = math.inf
+    ) -> None:
         """Wait until the futures are done, in steps, so that progress and Ctrl-C come through."""
         from distributed import wait
 
-        left = at_most_s
-        while not all(future.done() for future in futures):
-            with contextlib.suppress(TimeoutError), self._connected().as_current():
+        client = self._connected()
+        until, look_at = time.monotonic() + at_most_s, time.monotonic() + LOOK_S
+        while not all(future.done() for future in futures) and time.monotonic() < until:
+            with contextlib.suppress(TimeoutError), client.as_current():
                 wait(futures, timeout=TICK_S)
             if watch is not None:
                 watch.tick()
-            if left is not None:
-                left -= TICK_S
-                if left <= 0:
-                    return
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_S
+                if not client.nthreads():
+                    self._report.warn(
+                        f"no worker is connected to {self._scheduler or 'the scheduler'} any "
+                        "more; the run waits for one. Ctrl-C ends it, the same command goes on"
+                    )
 
-    def _result(self, future: Future) -> Any:
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what Dask says of its own troubles into one message with a remedy."""
         from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
+        from distributed.client import FutureCancelledError, FuturesCancelledError
         from distributed.comm import CommClosedError
 
         try:
-            return future.result()
+            yield
         except KilledWorker as error:
             raise BenchError(
                 f"a block of work ended its Dask worker again and again, last {error.last_worker}; "
                 "look into the workers' logs (often: too little memory), and run the same command "
                 "again to go on"
             ) from error
-        except (FutureCancelledError, CommClosedError) as error:
+        except (FutureCancelledError, FuturesCancelledError, CommClosedError) as error:
             raise BenchError(
-                f"the Dask scheduler {self._scheduler or 'of this run'} is gone ({error}); run the "
-                "same command again to go on"
+                f"the Dask scheduler {self._scheduler or 'of this run'} is gone; start it again, "
+                "and run the same command again to go on"
             ) from error
 
     def _connected(self) -> Client:
         if self._client is None:
+            import distributed  # noqa: F401 - its loggers have to be there to be quiet
+
+            self._stack.enter_context(_quiet())
             try:
                 self._client = self._local() if self._scheduler is None else self._remote()
             except BaseException:
@@ -153,18 +170,17 @@ class DaskEngine:
             f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
         }
         self._stack.enter_context(dask.config.set(routes))
-        with _quiet():
-            cluster = self._stack.enter_context(
-                LocalCluster(
-                    n_workers=self._asked or os.cpu_count() or 1,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                    local_directory=folder,
-                    security=Security.temporary(),
-                    silence_logs=logging.CRITICAL,
-                )
+        cluster = self._stack.enter_context(
+            LocalCluster(
+                n_workers=self._asked or os.cpu_count() or 1,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                local_directory=folder,
+                security=Security.temporary(),
+                silence_logs=logging.CRITICAL,
             )
+        )
         client: Client = self._stack.enter_context(Client(cluster, set_as_default=False))
         client.register_plugin(OnlyTheRunHearsCtrlC())
         return client
@@ -173,10 +189,9 @@ class DaskEngine:
         from distributed import Client
 
         try:
-            with _quiet():
-                client: Client = self._stack.enter_context(
-                    Client(self._scheduler, timeout=CONNECT_S, set_as_default=False)
-                )
+            client: Client = self._stack.enter_context(
+                Client(self._scheduler, timeout=CONNECT_S, set_as_default=False)
+            )
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(
                 f"--scheduler {self._scheduler}: no Dask scheduler can be reached there ({error}); "
@@ -195,11 +210,13 @@ class DaskEngine:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's log from the user's screen while it starts; what fails is raised anyway."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep Dask's own log from the user's screen: what fails is raised, and said once."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    before = [logging.getLogger(name).level for name in names]
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in zip(names, before, strict=True):
+            logging.getLogger(name).setLevel(level)

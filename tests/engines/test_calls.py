@@ -18,7 +18,7 @@ from test_generate_http import FAST, replay, table_of, write_tasks
 import personaroute_bench.generate as generation
 from personaroute_bench.config import DataConfig
 from personaroute_bench.engines import calls
-from personaroute_bench.errors import BenchError, Incomplete, Interrupted, TooManyFailures
+from personaroute_bench.errors import Incomplete, Interrupted, TooManyFailures, UsageError
 from personaroute_bench.generate import generate
 from personaroute_bench.hashing import digest, shard_of
 from personaroute_bench.llms.ledger import Ledger
@@ -137,9 +137,9 @@ def test_a_shard_that_is_still_worked_on_is_left_alone(
         data = config(tmp_path, server.url)
         generate(replace(data, users=4), tmp_path / "out", run=FAST)
         (tmp_path / "out" / "responses.parquet").unlink()
-        with Ledger(shard / "ledger.sqlite"), pytest.raises(BenchError, match="in use by process"):
+        with Ledger(shard / "ledger.sqlite"), pytest.raises(UsageError, match="still asks shard"):
             generate(data, tmp_path / "out", run=FAST)
-        assert shard.exists()
+        assert (shard.parent / "stop").exists()
         generate(data, tmp_path / "out", run=FAST)
         assert len(server.seen) == 180 and not shard.exists()
 
