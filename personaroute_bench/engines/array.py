@@ -111,17 +111,22 @@ def settle_shard(
     plan = make_plan(data, run, report)
     check_definition(out, plan.defining)
     check_siblings(out, shard, plan)
-    folder = out / SHARDS / shard.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, folder) from error
+    _make(out)
     with _shared(out):
         held = DataFolder(out, read_json(out / CONFIG)) if (out / CONFIG).is_file() else None
         stage, blocks = _calls(plan, held)
         report.stage(stage, f"shard {shard}")
+        folder = out / SHARDS / shard.folder
+        _make(folder)
         note = ShardNote.of_plan(folder, shard, stage, plan)
         return _settle(note, plan, out, blocks, run, report)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def check_siblings(out: Path, shard: Shard, plan: Plan) -> None:

@@ -279,6 +279,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     responses = replace(responses, strategies=("multi_cost_efficiency",))
     with pytest.raises(UsageError, match="nothing to divide"):
         settle_shard(responses, tmp_path / "out", Shard(1, 2))
+    assert not (tmp_path / "out" / "shards").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 9}', '{"format": 1, "number": "x"}'])

@@ -40,15 +40,19 @@ ROWS = response_rows()
 pytestmark = pytest.mark.xdist_group("dask")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A cluster of two workers that is there already, as a user's would be."""
-    with distributed.LocalCluster(
-        n_workers=2,
+def cluster_of(workers: int) -> Any:
+    """A cluster that is there already, as a user's would be."""
+    return distributed.LocalCluster(
+        n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-    ) as cluster:
+    )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with cluster_of(2) as cluster:
         yield cluster
 
 
@@ -131,6 +135,29 @@ def test_a_worker_is_killed_and_the_run_finishes(tmp_path: Path, there: RunConfi
     assert result.manifest["spend"]["calls"] == 180 == len(asked)
     assert attempts == 180 + unknown
     assert 180 < sum(asked.values()) <= attempts
+
+
+def test_a_scheduler_that_ends_is_one_message_and_nothing_is_lost(tmp_path: Path) -> None:
+    texts, closing = replay(ROWS), threading.Event()
+
+    def reply(body: dict[str, Any]) -> str | dict[str, Any]:
+        if len(server.seen) >= 60 and not closing.is_set():
+            closing.set()
+            ending.start()
+        return texts[body["model"], body["messages"][-1]["content"]]
+
+    with cluster_of(2) as cluster, Loopback(reply, delay_s=0.02) as server:
+        ending = threading.Thread(target=cluster.close)
+        data, out = config(tmp_path, server.url), tmp_path / "out"
+        run = replace(FAST, engine="dask", scheduler=cluster.scheduler_address)
+        with pytest.raises(BenchError, match=r"scheduler tcp://.* is gone.*same command"):
+            generate(data, out, run=run)
+        ending.join()
+        result = generate(data, out, run=FAST)
+        asked = Counter((seen.model, seen.prompt) for seen in server.seen)
+    spend = result.manifest["spend"]
+    assert len(asked) == 180 == spend["calls"]
+    assert sum(asked.values()) - 180 <= spend["unknown_calls"] <= FAST.concurrency
 
 
 def test_judging_is_divided_too(tmp_path: Path, there: RunConfig) -> None:
