@@ -70,13 +70,13 @@ def run_far(
     job.say(f"{len(tasks)} routers and seeds on {engine.workers} workers")
     results = engine.map(partial(_run_task, source, job.plan, job.folds), tasks)
     runs = []
-    for contestant in contestants:
+    for number, contestant in enumerate(contestants, start=1):
         run = _joined([next(results) for _ in seeds])
         for one in (run, run.twin):
             if one is not None:
                 job.write(one)
         said = run.error or f"fit {run.fit_s[-1]:.2f} s, routed {run.route_s[-1]:.2f} s"
-        job.say(f"{contestant.name}: {said}")
+        job.say(f"{contestant.name}: {said} ({number} of {len(contestants)})")
         runs.append(run)
     return runs
 
