@@ -103,15 +103,16 @@ def write_interactions(
     Raises:
         BenchError: no space, no permission, or no usable response.
     """
-    aside = folder.with_name(f".{folder.name}.tmp")
-    work = _Work(aside, grid, user_ids, law, provenance)
+    aside = folder.absolute().with_name(f".{folder.name}.tmp")
+    work = _Work(aside, grid, law, provenance)
+    blocks = list(user_blocks(len(user_ids), grid.performance.size))
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        if engine is not None and engine.parallel and len(work.blocks) > 1:
-            counts, meter = _write_spans(work, engine, on_progress)
+        if engine is not None and engine.parallel and len(blocks) > 1:
+            counts, meter = _write_spans(work, blocks, user_ids, engine, on_progress)
         else:
             meter = _meter(grid, law)
-            counts = _write_blocks(work, work.blocks, aside, meter.add, on_progress)
+            counts = _write_blocks(work, blocks, user_ids, aside, meter.add, on_progress)
         shutil.rmtree(folder, ignore_errors=True)
         aside.replace(folder)
     except OSError as error:
@@ -123,28 +124,24 @@ def write_interactions(
 
 @dataclass(frozen=True)
 class _Work:
-    """What is written where."""
+    """What is written where, whoever the users are."""
 
     aside: Path
     grid: ResponseGrid
-    user_ids: Strings
     law: Law
     provenance: str
-
-    @property
-    def blocks(self) -> list[tuple[int, int]]:
-        return list(user_blocks(len(self.user_ids), self.grid.performance.size))
 
 
 def _write_blocks(
     work: _Work,
     blocks: Sequence[tuple[int, int]],
+    user_ids: Strings,
     folder: Path,
     add: Callable[[Floats, Bools], None],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Write blocks of users; `add` is told the rewards of each, and what the users choose."""
-    grid, law, users = work.grid, work.law, len(work.user_ids)
+    """Write blocks of users, whose ids these are; `add` is told rewards and choices of each."""
+    grid, law, first = work.grid, work.law, blocks[0][0] if blocks else 0
     rows_per_user = grid.performance.size
     counts = dict.fromkeys(SPLITS, 0)
     schema = interactions_schema(law.strategy)
@@ -159,26 +156,31 @@ def _write_blocks(
             chosen = tied_best(block.reward)
             add(block.reward, chosen)
             for name, writer in splits.items():
-                counts[name] += writer.write(work.user_ids[start:stop], block, chosen)
+                counts[name] += writer.write(user_ids[start - first : stop - first], block, chosen)
             if on_progress is not None:
-                on_progress(stop * rows_per_user, users * rows_per_user)
+                on_progress(stop * rows_per_user, len(user_ids) * rows_per_user)
     return counts
 
 
 def _write_spans(
-    work: _Work, engine: Engine, on_progress: Callable[[int, int], None] | None
+    work: _Work,
+    blocks: Sequence[tuple[int, int]],
+    user_ids: Strings,
+    engine: Engine,
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, int], HeadroomMeter]:
     """Let workers write spans of blocks, each into files of its own; number these in order."""
-    blocks, rows_per_user = work.blocks, work.grid.performance.size
+    rows_per_user = work.grid.performance.size
     # A few spans a worker, so that no one waits long for the last; and files of the usual size.
     size = min(-(-len(blocks) // (4 * engine.workers)), max(1, ROWS_PER_FILE // ROWS_PER_BLOCK))
-    spans = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    spans = [(part, user_ids[part[0][0] : part[-1][1]]) for part in parts]
     meter = _meter(work.grid, work.law)
     counts, files = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     for name in SPLITS:
         (work.aside / name).mkdir(parents=True)
     written = engine.map(partial(_write_span, work), spans)
-    for span, (folder, rows, meters) in zip(spans, written, strict=True):
+    for part, (folder, rows, meters) in zip(parts, written, strict=True):
         # Block by block, as one process adds them up: the sums are the same to the last digit.
         for one in meters:
             meter.merge(one)
@@ -189,12 +191,12 @@ def _write_spans(
                 files[name] += 1
         shutil.rmtree(folder)
         if on_progress is not None:
-            on_progress(span[-1][1] * rows_per_user, len(work.user_ids) * rows_per_user)
+            on_progress(part[-1][1] * rows_per_user, len(user_ids) * rows_per_user)
     return counts, meter
 
 
 def _write_span(
-    work: _Work, span: Sequence[tuple[int, int]]
+    work: _Work, span: tuple[Sequence[tuple[int, int]], Strings]
 ) -> tuple[Path, dict[str, int], list[HeadroomMeter]]:
     """Write one span; runs on a worker, and again on another one where that has died half way.
 
@@ -208,8 +210,9 @@ def _write_span(
         meters[-1].add(reward, chosen)
 
     # A name of its own: the worker that is thought dead may still be writing.
-    folder = work.aside / f".{span[0][0]}.{uuid.uuid4().hex}"
-    return folder, _write_blocks(work, span, folder, add), meters
+    blocks, user_ids = span
+    folder = work.aside / f".{blocks[0][0]}.{uuid.uuid4().hex}"
+    return folder, _write_blocks(work, blocks, user_ids, folder, add), meters
 
 
 def measure_headroom(

@@ -84,7 +84,8 @@ class DaskEngine:
         except KeyboardInterrupt:
             if watch is not None:
                 watch.interrupted()
-                self._wait(futures, at_most_s=GRACE_S)
+                with contextlib.suppress(Exception):
+                    self._wait(futures, at_most_s=GRACE_S)
             raise
         finally:
             with contextlib.suppress(Exception):  # the scheduler may be gone

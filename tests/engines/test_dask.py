@@ -184,7 +184,8 @@ def test_interactions_are_written_by_all_workers(
     monkeypatch.setattr(interactions, "ROWS_PER_BLOCK", 600)  # 12 users a block, 9 blocks
     data = DataConfig(users=103, limit=5, strategies=STRATEGIES)
     local = generate(data, tmp_path / "local")
-    dask = generate(data, tmp_path / "dask", run=there)
+    monkeypatch.chdir(tmp_path)  # the workers stay where they were started
+    dask = generate(data, "dask", run=there)
     assert_same_rows(tmp_path / "local", tmp_path / "dask")
     assert local.manifest["strategies"] == dask.manifest["strategies"]
     for strategy in STRATEGIES:
