@@ -7,7 +7,7 @@ Arrays are indexed [query, llm] or [user, query, llm], in the order of the table
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from personaroute_bench.errors import BenchError, UsageError, did_you_mean
 from personaroute_bench.files import read_json, sha256_file
 from personaroute_bench.manifest_shape import check_manifest
 from personaroute_bench.publishing.pull import local_folder
-from personaroute_bench.schemas import SPLITS
 from personaroute_bench.table_check import check_table
 
 if TYPE_CHECKING:
@@ -77,7 +76,9 @@ class Benchmark:
     status: Strings
     """[Q, M], see docs/statuses.md."""
     memory: Mapping[tuple[str, str], Interactions] = field(default_factory=dict)
-    """(strategy, split) to interactions that are not on disk, for tests and virtual data."""
+    """(strategy, split) to interactions that are not on disk, for tests."""
+    whole: bool = True
+    """False where it has the first users only of those in its folder; see `first`."""
 
     @classmethod
     def load(cls, directory: str | Path = DEFAULT_DIRECTORY) -> Benchmark:
@@ -280,6 +281,25 @@ class Benchmark:
             self._verified.add(folder)
         yield from stored_blocks(self, strategy, split, start, stop, step)
 
+    def first(self, count: int) -> Benchmark:
+        """Return the data set of its first users only; draws of users do not depend on others.
+
+        Raises:
+            UsageError: there are not so many.
+        """
+        if not 1 <= count <= self.users.num_rows:
+            raise UsageError(
+                f"--users {count}: the data set has {self.users.num_rows:,} users; give a number "
+                "from 1 to that"
+            )
+        some = slice(0, count)
+        return replace(
+            self,
+            users=self.users.slice(0, count),
+            memory={key: part.rows(some) for key, part in self.memory.items()},
+            whole=self.whole and count == self.users.num_rows,
+        )
+
     def source(self, strategy: str) -> Source:
         """Return what the interactions of a virtual data set are computed from."""
         from personaroute_bench.virtual import source_of
@@ -375,10 +395,3 @@ def read_table(directory: Path, name: str, columns: list[str] | None = None) -> 
         return check_table(table, name, f"table {name!r} of {directory}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read table {name!r} of {directory}: {error}") from error
-
-
-def check_split(split: str) -> str:
-    """Return the split's name, or raise UsageError."""
-    if split not in SPLITS:
-        raise UsageError(f"unknown split {split!r}{did_you_mean(split, list(SPLITS))}")
-    return split

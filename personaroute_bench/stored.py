@@ -47,7 +47,8 @@ def stored_blocks(
             users, queries, reward.reshape(count, *shape), chosen.reshape(count, *shape)
         )
         at += count
-    if at != stop or (stop == benchmark.users.num_rows and _rows(folder) != stop * per_user):
+    last = benchmark.whole and stop == benchmark.users.num_rows
+    if at != stop or (last and _rows(folder) != stop * per_user):
         raise BenchError(
             f"{folder} holds {_rows(folder) // per_user} users, the users table "
             f"{benchmark.users.num_rows}; run bench generate on the folder again"

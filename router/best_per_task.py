@@ -20,7 +20,7 @@ class BestPerTask:
 
     def fit(self, history: History) -> None:
         """Find one LLM a task."""
-        self.counts = Counts.of(history)
+        self.counts = Counts.of_everybody(history)
         self._choose(self.counts)
 
     def adapt(self, support: History) -> None:

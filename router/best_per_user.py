@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import Counts, first_best, past_totals, select
+from .means import Counts, first_best, past_totals, pooled, select
 
 
 class BestPerUser:
@@ -23,12 +23,12 @@ class BestPerUser:
 
     def fit(self, history: History) -> None:
         """Select k, then find one LLM a user from training and validation rows."""
-        train, validation = past_totals(history)
+        train, validation = past_totals(history, tasks=False)
         mine, order = train.over(1), history.tie_order
         everybody = mine.over(0).mean
         checked = None if validation is None else validation.over(1)
         self.strength = select(lambda k: mine.shrunk(everybody, k), checked, order)
-        self.counts = Counts.of(history)
+        self.counts = Counts.of(history, pooled(train, validation))
         self._choose(self.counts)
 
     def adapt(self, support: History) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import Counts, Doubles, Totals, first_best, of_task, past_totals, select
+from .means import Counts, Doubles, Totals, first_best, of_task, past_totals, pooled, select
 
 
 class BestPerUserTask:
@@ -29,7 +29,7 @@ class BestPerUserTask:
         self.user_strength = select(lambda k: mine.shrunk(everybody, k), checked, order)
         prior = _expected(train, self.user_strength)
         self.strength = select(lambda k: train.shrunk(prior, k), validation, order)
-        self.counts = Counts.of(history)
+        self.counts = Counts.of(history, pooled(train, validation))
         self._choose(self.counts)
 
     def adapt(self, support: History) -> None:

@@ -18,7 +18,7 @@ class BestSingle:
 
     def fit(self, history: History) -> None:
         """Find the LLM."""
-        self.counts = Counts.of(history)
+        self.counts = Counts.of_everybody(history)
         self._choose(self.counts)
 
     def adapt(self, support: History) -> None:

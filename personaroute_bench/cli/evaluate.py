@@ -176,6 +176,29 @@ def evaluate(
             "file, and without limits. Their rows say unsealed.",
         ),
     ] = False,
+    users: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            metavar="N", min=1, help="Evaluate on the first N users of the data set only."
+        ),
+    ] = None,
+    history_users: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Let routers learn from N of the users only; requests are of all. For routers "
+            "that need their history whole.",
+        ),
+    ] = None,
+    stream: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--stream/--no-stream",
+            help="Read interactions block by block of users, in memory that does not grow with "
+            "them, or all at once. Default: by blocks from 50 million interactions.",
+        ),
+    ] = None,
     draws: Annotated[
         int,
         typer.Option(
@@ -250,6 +273,9 @@ def evaluate(
             "--retention": retention,
             "--latency": latency > 0,
             "--engine": engine != EngineChoice.local,
+            "--users": users is not None,
+            "--history-users": history_users is not None,
+            "--stream": stream is not None,
         }.items():
             if given:
                 raise UsageError(
@@ -289,6 +315,9 @@ def evaluate(
             timed_requests=latency,
             bootstrap_draws=draws,
             limits=limits,
+            users=users,
+            history_users=history_users,
+            stream=stream,
             engine=where,
             on_progress=tell,
         )

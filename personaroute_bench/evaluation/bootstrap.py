@@ -9,6 +9,7 @@ routers are paired.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Draws are made in blocks of so many; part of the result, since each block has its own stream.
 BLOCK_DRAWS = 100
+# Weights of more users are drawn block by block of so many.
+WEIGHT_USERS = 16_384
 # Of fewer, the 2.5th percentile is the smallest draw, and an interval may miss its own centre.
 LEAST_DRAWS = 100
 
@@ -40,12 +43,106 @@ def check_draws(draws: int) -> None:
 
 def weights(users: int, queries: int, draws: int, seed: int) -> Iterator[tuple[Doubles, Doubles]]:
     """Yield blocks of multinomial weights: users [b, U] summing to U, queries [b, Q] to Q."""
+    if users > WEIGHT_USERS:
+        yield from _many_weights(users, queries, draws, seed)
+        return
     for block, start in enumerate(range(0, draws, BLOCK_DRAWS)):
         rng = np.random.default_rng([seed, block])
         size = min(BLOCK_DRAWS, draws - start)
         per_user = rng.multinomial(users, np.full(users, 1 / users), BLOCK_DRAWS)
         per_query = rng.multinomial(queries, np.full(queries, 1 / queries), BLOCK_DRAWS)
         yield per_user[:size].astype(np.float64), per_query[:size].astype(np.float64)
+
+
+class UserWeights:
+    """The weights of `weights`, told for a block of users at a time.
+
+    More than `WEIGHT_USERS` users are drawn in two steps: how many of the U draws fall into each
+    block of users, then into which of its users. That is the same multinomial distribution, and
+    no more than a block of it need be held.
+
+    Attributes:
+        of_query: [draws, Q].
+    """
+
+    def __init__(self, users: int, queries: int, draws: int, seed: int) -> None:
+        self.users, self.draws, self.seed = users, draws, seed
+        self._held: tuple[int, Doubles] | None = None
+        if users <= WEIGHT_USERS:
+            found = list(weights(users, queries, draws, seed))
+            empty = (np.zeros((0, users)), np.zeros((0, queries)))
+            whole, self.of_query = (
+                np.concatenate(parts) for parts in zip(empty, *found, strict=True)
+            )
+            self._held = 0, whole
+            return
+        sizes = np.diff([*range(0, users, WEIGHT_USERS), users])
+        in_block, per_query = [np.zeros((0, len(sizes)), np.int64)], [np.zeros((0, queries))]
+        for block, start in enumerate(range(0, draws, BLOCK_DRAWS)):
+            rng, size = np.random.default_rng([seed, block]), min(BLOCK_DRAWS, draws - start)
+            in_block.append(rng.multinomial(users, sizes / users, BLOCK_DRAWS)[:size])
+            drawn = rng.multinomial(queries, np.full(queries, 1 / queries), BLOCK_DRAWS)
+            per_query.append(drawn[:size].astype(np.float64))
+        self._sizes, self._in_block = sizes, np.concatenate(in_block)
+        self.of_query = np.concatenate(per_query)
+
+    def of_users(self, start: int, stop: int) -> Doubles:
+        """Return the weights of users ``start`` to ``stop``: [draws, stop - start]."""
+        parts = []
+        while start < stop:
+            number = start // WEIGHT_USERS
+            first = number * WEIGHT_USERS
+            end = min(stop, first + WEIGHT_USERS)
+            parts.append(self._block(number)[:, start - first : end - first])
+            start = end
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _block(self, number: int) -> Doubles:
+        if self._held is not None and self._held[0] == number:
+            return self._held[1]
+        size = int(self._sizes[number])
+        found = np.empty((self.draws, size))
+        for start in range(0, self.draws, BLOCK_DRAWS):
+            rng = np.random.default_rng([self.seed, start // BLOCK_DRAWS, 1 + number])
+            for draw in range(start, min(start + BLOCK_DRAWS, self.draws)):
+                hit = rng.integers(0, size, self._in_block[draw, number], dtype=np.uint16)
+                found[draw] = np.bincount(hit, minlength=size)
+        self._held = number, found
+        return found
+
+
+def _many_weights(
+    users: int, queries: int, draws: int, seed: int
+) -> Iterator[tuple[Doubles, Doubles]]:
+    whole = UserWeights(users, queries, draws, seed)
+    of_users = np.concatenate(
+        [
+            whole.of_users(start, min(start + WEIGHT_USERS, users))
+            for start in range(0, users, WEIGHT_USERS)
+        ],
+        axis=1,
+    )
+    for start in range(0, draws, BLOCK_DRAWS):
+        some = slice(start, start + BLOCK_DRAWS)
+        yield of_users[some], whole.of_query[some]
+
+
+def weights_digest(users: int, queries: int, draws: int, seed: int) -> str | None:
+    """Return the SHA-256 hex digest of the first weights; None without draws.
+
+    NumPy may change its random streams, and draws of two versions cannot be paired.
+    """
+    if not draws:
+        return None
+    running = hashlib.sha256(str(draws).encode())
+    if users <= WEIGHT_USERS:
+        parts: list[Doubles] = list(next(weights(users, queries, draws, seed)))
+    else:
+        some = UserWeights(users, queries, draws, seed)
+        parts = [some.of_users(0, WEIGHT_USERS), some.of_query]
+    for part in parts:
+        running.update(np.ascontiguousarray(part, dtype="<f8").tobytes())
+    return running.hexdigest()
 
 
 def weighted_mean(values: Doubles) -> Statistic:
@@ -60,7 +157,7 @@ def weighted_mean(values: Doubles) -> Statistic:
             count = of_user.sum(axis=1) * of_query.sum(axis=1)
         else:
             count = ((of_user @ mask) * of_query).sum(axis=1)
-        return _ratio(total, count)
+        return ratio(total, count)
 
     return statistic
 
@@ -77,14 +174,14 @@ def normalised(reward: Doubles, chance: Doubles, oracle: Floats) -> Statistic:
     def statistic(of_user: Doubles, of_query: Doubles) -> Doubles:
         top, bottom = gain @ of_query.T, span @ of_query.T  # [U, b]
         use = bottom > smallest
-        ratio = np.divide(top, bottom, out=np.zeros_like(top), where=use)
-        total, count = (of_user.T * ratio).sum(axis=0), (of_user.T * use).sum(axis=0)
-        return _ratio(total, count)
+        part = np.divide(top, bottom, out=np.zeros_like(top), where=use)
+        total, count = (of_user.T * part).sum(axis=0), (of_user.T * use).sum(axis=0)
+        return ratio(total, count)
 
     return statistic
 
 
-def _ratio(total: Doubles, count: Doubles) -> Doubles:
+def ratio(total: Doubles, count: Doubles) -> Doubles:
     """[b] total / count, NaN where nothing was counted."""
     result = np.full(len(total), np.nan)
     np.divide(total, count, out=result, where=count > 0)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from personaroute_bench.benchmark import Ints, Strings
 
 INVALID = -1
+# Users whose choices are hashed and written at a time.
+_DIGESTED_USERS = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,14 @@ def shown(answer: Any) -> str:
     return printable(repr(answer)[:60])
 
 
+def place(choice: Ints, llms: Ints, grid: Ints, columns: Ints) -> None:
+    """Put a fold's choices [U, q], indices into its candidates, among all [U, Q]."""
+    for start in range(0, len(choice), _DIGESTED_USERS):
+        some = slice(start, start + _DIGESTED_USERS)
+        part = choice[some]
+        grid[some, columns] = np.where(part >= 0, llms[part], INVALID)
+
+
 def choices_digest(choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids: Strings) -> str:
     """Return the SHA-256 hex digest that commits to choices [U, Q].
 
@@ -105,9 +115,19 @@ def choices_digest(choice: Ints, user_ids: Strings, query_ids: Strings, llm_ids:
     names = [*llm_ids.tolist(), ""]  # index -1 is the last
     cells = [[f"\x1f{query}\x1f{name}\x1e" for name in names] for query in query_ids.tolist()]
     running = hashlib.sha256()
-    for user, row in zip(user_ids.tolist(), choice.tolist(), strict=True):
-        text = "".join([user + cell[m] for cell, m in zip(cells, row, strict=True)])
-        running.update(text.encode("utf-8", "surrogatepass"))
+    for start in range(0, len(choice), _DIGESTED_USERS):
+        some = slice(start, start + _DIGESTED_USERS)
+        # Many users get the same LLMs: what stands between their names is put together once.
+        after: dict[bytes, list[str]] = {}
+        lines = []
+        for user, row in zip(user_ids[some].tolist(), choice[some], strict=True):
+            key = row.tobytes()
+            parts = after.get(key)
+            if parts is None:
+                parts = ["", *(cell[m] for cell, m in zip(cells, row.tolist(), strict=True))]
+                after[key] = parts
+            lines.append(user.join(parts))
+        running.update("".join(lines).encode("utf-8", "surrogatepass"))
     return running.hexdigest()
 
 
@@ -128,22 +148,28 @@ def write_choices(
 
     from personaroute_bench.files import atomic_path
 
-    U, Q = choice.shape
-    flat = choice.ravel().astype(np.int32)
+    Q = choice.shape[1]
 
     def names(index: Any, ids: Strings) -> Any:
         return pa.DictionaryArray.from_arrays(index, pa.array(ids.tolist(), pa.string()))
 
-    table = pa.table(
-        {
-            "user_id": names(pa.array(np.repeat(np.arange(U, dtype=np.int32), Q)), user_ids),
-            "query_id": names(pa.array(np.tile(np.arange(Q, dtype=np.int32), U)), query_ids),
+    def block(some: slice) -> pa.Table:
+        flat, users = choice[some].ravel().astype(np.int32), user_ids[some]
+        rows = slice(some.start * Q, some.start * Q + len(flat))
+        user = np.repeat(np.arange(len(users), dtype=np.int32), Q)
+        query = np.tile(np.arange(Q, dtype=np.int32), len(users))
+        columns = {
+            "user_id": names(pa.array(user), users),
+            "query_id": names(pa.array(query), query_ids),
             "llm_id": names(pa.array(flat, mask=flat < 0), llm_ids),
-            **(more or {}),
         }
-    )
+        return pa.table(columns | {name: column[rows] for name, column in (more or {}).items()})
+
     with atomic_path(path, option="--choices") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        schema = block(slice(0, 0)).schema
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for start in range(0, len(choice), _DIGESTED_USERS):
+                writer.write_table(block(slice(start, start + _DIGESTED_USERS)))
 
 
 def choices_file(name: str, seed: int = 0, taken: Collection[str] = ()) -> str:

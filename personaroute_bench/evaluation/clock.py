@@ -84,9 +84,11 @@ def read_clock(benchmark: Benchmark, strategy: str) -> Timekeeper | None:
                 if not set(_COLUMNS) <= set(file.schema_arrow.names):
                     return None
                 for batch in file.iter_batches(1_000_000, columns=_COLUMNS):
-                    cell = (places(batch["user_id"], users), places(batch["query_id"], queries))
-                    time[cell] = batch["time"].to_numpy()
-                    segment[cell] = batch["segment"].to_numpy()
+                    u, q = places(batch["user_id"], users), places(batch["query_id"], queries)
+                    # Of the first users only, where the data set has no more of them.
+                    held = u >= 0
+                    time[u[held], q[held]] = batch["time"].to_numpy()[held]
+                    segment[u[held], q[held]] = batch["segment"].to_numpy()[held]
     if (time < 0).any():
         raise BenchError(
             f"{benchmark.directory} lacks the time of {int((time < 0).sum())} (user, query) rows "

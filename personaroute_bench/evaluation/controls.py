@@ -12,7 +12,7 @@ import numpy as np
 from personaroute_bench.evaluation.metrics import charge, mean
 
 if TYPE_CHECKING:
-    from personaroute_bench.benchmark import Doubles, Floats, Ints, Strings
+    from personaroute_bench.benchmark import Bools, Doubles, Floats, Ints, Strings
     from personaroute_bench.evaluation.metrics import Outcomes
 
 CONTROLS = ("user-blind-oracle", "oracle")
@@ -25,15 +25,21 @@ def control_choices(name: str, outcomes: Outcomes, llm_ids: Strings) -> Ints:
     that one choice a query for all users can do. Ties go to the cheapest, then to the first id;
     neither picks a response that is not ok. Rows without any candidate that is ok are -1.
     """
-    order = _cheapest_first(outcomes.cost_usd, llm_ids)
+    order = cheapest_first(outcomes.cost_usd, llm_ids)
     scored = outcomes.scored
     if name == "oracle":
         return np.where(scored, _first_best(outcomes.reward, order), -1)
     ok = np.isfinite(outcomes.reward)
     # A candidate that failed for some users only (no reward there) is charged for these.
     total = np.where(scored[:, :, None], charge(outcomes.reward), 0).sum(axis=0, dtype=np.float64)
-    total[~ok.any(axis=0)] = np.nan
-    return np.where(scored, _first_best(total, order)[None, :], -1)
+    best = best_for_all(total, np.asarray(ok.any(axis=0)), outcomes.cost_usd, llm_ids)
+    return np.where(scored, best[None, :], -1)
+
+
+def best_for_all(total: Doubles, ok: Bools, cost_usd: Doubles, llm_ids: Strings) -> Ints:
+    """Return [Q] the LLM of the highest total [Q, M] among those that anybody has a reward of."""
+    shown = np.where(ok, total, np.nan)
+    return _first_best(shown, cheapest_first(cost_usd, llm_ids))
 
 
 def headroom(outcomes: Outcomes, llm_ids: Strings) -> dict[str, float | None]:
@@ -54,7 +60,7 @@ def headroom(outcomes: Outcomes, llm_ids: Strings) -> dict[str, float | None]:
     return {"oracle": top, "user_blind_oracle": middle, "random": low, "share": share}
 
 
-def _cheapest_first(cost_usd: Doubles, llm_ids: Strings) -> Ints:
+def cheapest_first(cost_usd: Doubles, llm_ids: Strings) -> Ints:
     """[Q, M] LLM indices by cost of the query's response, unknown last, then by id."""
     by_id = np.argsort(llm_ids, kind="stable")
     return by_id[np.argsort(cost_usd[:, by_id], axis=-1, kind="stable")]

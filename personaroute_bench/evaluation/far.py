@@ -68,7 +68,8 @@ def run_far(
     seeds = range(job.plan.seeds)
     tasks = [_Task(c.name, c.settings, c.asked_for, seed) for c in contestants for seed in seeds]
     job.say(f"{len(tasks)} routers and seeds on {engine.workers} workers")
-    results = engine.map(partial(_run_task, source, job.plan, job.folds), tasks)
+    asked = (source, job.plan, job.folds, len(job.benchmark.user_ids), job.streamed)
+    results = engine.map(partial(_run_task, *asked), tasks)
     runs = []
     for number, contestant in enumerate(contestants, start=1):
         run = _joined([next(results) for _ in seeds])
@@ -81,13 +82,20 @@ def run_far(
     return runs
 
 
-def _run_task(source: str | Benchmark, plan: Plan, folds: Sequence[Fold], task: _Task) -> Run:
+def _run_task(
+    source: str | Benchmark,
+    plan: Plan,
+    folds: Sequence[Fold],
+    users: int,
+    streamed: bool,
+    task: _Task,
+) -> Run:
     """Run one router with one seed; runs on a worker."""
     from personaroute_bench.benchmark import Benchmark
     from personaroute_bench.evaluation.runner import run_all
 
     benchmark = Benchmark.load(source) if isinstance(source, str) else source
-    job = Job(benchmark, plan, folds, None, lambda line: None)
+    job = Job(benchmark.first(users), plan, folds, None, lambda line: None, streamed)
     contestant = Contestant(task.name, load(task.name), task.asked_for, task.settings)
     (run,) = run_all([contestant], {task.name: contestant.make(task.seed)}, job, [task.seed])
     return run

@@ -8,7 +8,7 @@ which LLM was the cheapest that was right.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +48,35 @@ class Yardstick:
         cls, benchmark: Benchmark, strategy: str, users: Ints, outcomes: Outcomes
     ) -> Yardstick | None:
         """Choose the LLMs on the training queries; None where their costs are unknown."""
+        return cls._of(benchmark, strategy, users, outcomes.performance, outcomes.cost_usd)
+
+    @classmethod
+    def of_responses(
+        cls, benchmark: Benchmark, strategy: str, users: Ints, queries: Ints
+    ) -> Yardstick | None:
+        """Return the same where outcomes are not held: `queries` are those of the test."""
+        here = benchmark.performance[queries], benchmark.cost_usd[queries]
+        return cls._of(benchmark, strategy, users, *here)
+
+    @classmethod
+    def _of(
+        cls,
+        benchmark: Benchmark,
+        strategy: str,
+        users: Ints,
+        tested_performance: Floats,
+        tested_cost: Doubles,
+    ) -> Yardstick | None:
         train = benchmark.split_queries("train")
         cost, performance = benchmark.cost_usd[train], benchmark.performance[train]
         known = np.isfinite(cost).any(axis=0) & np.isfinite(performance).any(axis=0)
         if not known.any():
             return None
-        weak = int(np.where(known, _column_means(cost), np.inf).argmin())
-        strong = int(np.where(known, _column_means(performance), -np.inf).argmax())
+        weak = int(np.where(known, column_means(cost), np.inf).argmin())
+        strong = int(np.where(known, column_means(performance), -np.inf).argmax())
         return cls(
-            outcomes.performance,
-            outcomes.cost_usd,
+            tested_performance,
+            tested_cost,
             weak,
             strong,
             _groups(benchmark, strategy, users),
@@ -71,13 +90,8 @@ class Yardstick:
             values: its scores.
         """
         right = np.asarray(self.performance >= RIGHT)
-        level, cost = mean(values["performance"]), mean(values["cost_usd"])
-        singles, prices = _column_means(self.performance), _column_means(self.cost_usd)
-        strong, weak = float(singles[self.strong]), float(singles[self.weak])
-        oracle = mean(np.fmax.reduce(self.performance.astype(np.float64), axis=1))
-        known = level is not None and math.isfinite(strong)
-        found: dict[str, Any] = {
-            "arena_score": None,
+        prices = column_means(self.cost_usd)
+        figures = {
             "optimal_selection": _mean(
                 routing_scores.optimal_selection(right, self.cost_usd, c) for c in choices
             ),
@@ -86,6 +100,34 @@ class Yardstick:
                 routing_scores.optimal_cost(right, self.cost_usd, c) for c in choices
             ),
             "rci": None,
+        }
+        if np.isfinite(prices).any():
+            figures["rci"] = _mean(routing_scores.rci(self.performance, prices, c) for c in choices)
+        level, cost = mean(values["performance"]), mean(values["cost_usd"])
+        return self.told(level, cost, figures, lambda: self._points(values))
+
+    def told(
+        self,
+        level: float | None,
+        cost: float | None,
+        figures: Mapping[str, float | None],
+        points: Callable[[], Sequence[tuple[float | None, float | None]]],
+    ) -> dict[str, Any]:
+        """Return the scores that follow from means and figures of the choices.
+
+        Args:
+            level: mean performance.
+            cost: mean USD.
+            figures: `optimal_selection` and the like.
+            points: mean USD and performance of each group of users.
+        """
+        singles, prices = column_means(self.performance), column_means(self.cost_usd)
+        strong, weak = float(singles[self.strong]), float(singles[self.weak])
+        oracle = mean(np.fmax.reduce(self.performance.astype(np.float64), axis=1))
+        known = level is not None and math.isfinite(strong)
+        found: dict[str, Any] = {
+            "arena_score": None,
+            **figures,
             "gain_at_best_single": None,
             "gap_at_oracle": None,
             "pgr": None,
@@ -93,8 +135,6 @@ class Yardstick:
         }
         if level is not None and cost is not None:
             found["arena_score"] = routing_scores.arena_score(level, 1000 * cost)
-        if np.isfinite(prices).any():
-            found["rci"] = _mean(routing_scores.rci(self.performance, prices, c) for c in choices)
         if known and level is not None:
             found["gain_at_best_single"] = routing_scores.relative_gain(level, strong)
             found["pgr"] = cost_quality.pgr(level, weak, strong)
@@ -102,19 +142,28 @@ class Yardstick:
             found["gap_at_oracle"] = 1 - level / oracle
         if cost is not None and prices[self.strong] > 0:
             found["cost_ratio"] = cost / float(prices[self.strong])
-        return found | self._sweep(values, singles, prices)
+        return found | self._sweep(points, singles, prices)
 
-    def _sweep(self, values: Scored, singles: Doubles, prices: Doubles) -> dict[str, Any]:
+    def _points(self, values: Scored) -> list[tuple[float | None, float | None]]:
+        """Return mean USD and performance of each group of users."""
+        return [
+            (mean(values["cost_usd"][here]), mean(values["performance"][here]))
+            for number in np.unique(np.asarray(self.groups))
+            for here in [self.groups == number]
+        ]
+
+    def _sweep(
+        self,
+        points: Callable[[], Sequence[tuple[float | None, float | None]]],
+        singles: Doubles,
+        prices: Doubles,
+    ) -> dict[str, Any]:
         """Return what the curve over groups of users says, cheapest to dearest single LLM."""
         found: dict[str, Any] = dict.fromkeys(("aiq", "aiq_zero", "qnc", "peak"))
         there = np.isfinite(singles) & np.isfinite(prices)
         if self.groups is None or there.sum() < 2 or np.ptp(prices[there]) <= 0:
             return found
-        points = []
-        for number in np.unique(self.groups):
-            here = self.groups == number
-            points.append((mean(values["cost_usd"][here]), mean(values["performance"][here])))
-        kept = [(c, q) for c, q in points if c is not None and q is not None]
+        kept = [(c, q) for c, q in points() if c is not None and q is not None]
         if not kept:
             return found
         cost, quality = zip(*kept, strict=True)
@@ -144,7 +193,7 @@ def _groups(benchmark: Benchmark, strategy: str, users: Ints) -> Ints | None:
     return groups
 
 
-def _column_means(values: Floats | Doubles) -> Doubles:
+def column_means(values: Floats | Doubles) -> Doubles:
     """[M] mean of what is known of [Q, M], NaN where nothing is."""
     known = np.isfinite(values)
     count = known.sum(axis=0)

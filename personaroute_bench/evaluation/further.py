@@ -48,6 +48,7 @@ class Further:
     ) -> None:
         self.scored, self.choices, self.outcomes = scored, choices, outcomes
         self.controls, self.yardstick, self.protocols = controls, yardstick, protocols
+        self.shape = outcomes.reward.shape
         self.statistics: dict[tuple[str, str], Statistic] = personal_results.statistics(
             scored, choices, outcomes, baseline
         )
@@ -67,18 +68,15 @@ class Further:
     def add(self, entry: dict[str, Any]) -> None:
         """Add what there is to say of a router to its entry, which has its metrics."""
         name = entry["name"]
-        U, Q, M = self.outcomes.reward.shape
-        values, choices = self.scored[name], self.choices[name]
+        U, Q, _ = self.shape
         for metric in personal_results.METRICS:
-            statistic = self.statistics.get((name, metric))
-            if statistic is None:
+            if (name, metric) not in self.drawn:
                 continue
             n = U if metric in personal_results.OVER_USERS else Q
             low, high = bootstrap.interval(self.drawn[name, metric], self.confidence, n)
-            centre = personal_results.at_equal_weights(statistic, U, Q)
+            centre = self.centre(name, metric)
             entry["metrics"][metric] = {"mean": centre, "low": low, "high": high, "n": n}
-        apart = [user_divergence(shares(choice, M)) for choice in choices]
-        known = [value for value in apart if value is not None]
+        known = [value for value in self.divergence(name) if value is not None]
         mean = float(np.mean(known)) if known else None
         entry["metrics"]["user_divergence"] = {"mean": mean, "low": None, "high": None, "n": U}
         entry["rank"] = self.ranks.get(name)
@@ -86,9 +84,26 @@ class Further:
         entry["personalisation"] = personal_results.gains(
             name, self.blind, self.scored, self.outcomes, self.drawn, self.confidence
         )
-        entry["by_agreement"] = by_agreement(values, self.outcomes)
+        entry["by_agreement"] = self.by_agreement(name)
         entry["field"] = {}
         if self.yardstick is not None:
-            entry["field"] = self.yardstick.measure(choices, values)
+            entry["field"] = self.field(name, self.yardstick)
         entry["verdict"] = None if name in self.controls else verdict(entry)
         entry["draws"] = {metric: pack(self.drawn[name, metric]) for metric in KEPT}
+
+    def centre(self, name: str, metric: str) -> float | None:
+        """Return the value of one of `personal_results.METRICS` in the rows as they are."""
+        U, Q, _ = self.shape
+        return personal_results.at_equal_weights(self.statistics[name, metric], U, Q)
+
+    def divergence(self, name: str) -> list[float | None]:
+        """Return how far users' routing distributions are apart, one a seed."""
+        return [user_divergence(shares(choice, self.shape[-1])) for choice in self.choices[name]]
+
+    def by_agreement(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the metrics on agreed and on controversial queries."""
+        return by_agreement(self.scored[name], self.outcomes)
+
+    def field(self, name: str, yardstick: Yardstick) -> dict[str, Any]:
+        """Return the scores of other benchmarks."""
+        return yardstick.measure(self.choices[name], self.scored[name])

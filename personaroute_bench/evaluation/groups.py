@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from personaroute_bench.evaluation.results import Plan
 
 NORMALISED = "oracle_normalised_reward"
+AGREEMENT = ("agreed", "controversial")
 METRICS = ("reward", NORMALISED, "accuracy", "shuffled_gain")
 
 
@@ -72,7 +73,17 @@ def by_agreement(values: Scored, outcomes: Outcomes) -> dict[str, dict[str, Any]
     """
     scored = outcomes.scored
     split = controversial(agreement(outcomes.chosen, scored)).astype(np.int64)
-    rows = by_group(values, outcomes, ("agreed", "controversial"), np.tile(split, (len(scored), 1)))
+    rows = by_group(values, outcomes, AGREEMENT, np.tile(split, (len(scored), 1)))
+    return named_by_agreement(rows, split)
+
+
+def named_by_agreement(rows: list[dict[str, Any]], split: Ints) -> dict[str, dict[str, Any]]:
+    """Return the rows of agreed and of controversial queries, with how many there are.
+
+    Args:
+        rows: of `by_group`.
+        split: [Q] 1 for a controversial query, else 0.
+    """
     queries = {"agreed": int((split == 0).sum()), "controversial": int(split.sum())}
     return {
         row.pop("name"): row | {"queries": queries[name]}

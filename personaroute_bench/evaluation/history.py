@@ -136,6 +136,11 @@ class History:
     segments: NDArray[np.int8] | None = None
     """[U, Q] segment of that time, from 0; None unless tastes drift."""
 
+    @property
+    def streamed(self) -> bool:
+        """Whether there are so many users that arrays of them are told by `blocks` only."""
+        return False
+
     def __repr__(self) -> str:
         shape = f"{len(self.user_ids)} users × {len(self.query_ids)} queries"
         return f"History({shape} × {len(self.llm_ids)} LLMs, {self.feedback}, {self.tier})"
@@ -200,8 +205,12 @@ class History:
 
     def find_users(self, user_ids: Strings) -> Ints:
         """Return for each id its row in this history, -1 for a user without one."""
-        place = {name: i for i, name in enumerate(self.user_ids.tolist())}
+        place = self._rows_of
         return np.asarray([place.get(str(name), -1) for name in user_ids], dtype=np.int64)
+
+    @cached_property
+    def _rows_of(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.user_ids.tolist())}
 
     def blocks(self) -> Iterator[History]:
         """Yield this history block by block of users, for routers that need little memory."""
@@ -267,12 +276,14 @@ def make_history(
 
     inner = None
     if validation is not None and len(validation.queries):
-        share = None
-        if interactions_per_user is not None:
-            ratio = len(validation.queries) / len(train.queries)
-            share = math.ceil(interactions_per_user * ratio)
+        share = validation_share(interactions_per_user, len(train.queries), len(validation.queries))
         inner = split(validation, share, None)
     return split(train, interactions_per_user, inner)
+
+
+def validation_share(kept: int | None, train: int, validation: int) -> int | None:
+    """Return how many validation queries a user keeps of whom so many training queries are kept."""
+    return None if kept is None else math.ceil(kept * (validation / train))
 
 
 def make_support(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Doubles, Interactions, Ints, Strings
     from personaroute_bench.evaluation.results import Plan
     from personaroute_bench.evaluation.run import Run
+    from personaroute_bench.evaluation.streamed import StreamedTeacher
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Job:
     folds: Sequence[Fold]
     choices_dir: str | Path | None
     say: Callable[[str], None]
+    streamed: bool = False
+    """Whether there are so many users that interactions are read block by block."""
     files: set[str] = field(default_factory=set)
     """Names of the choices files so far: each belongs to one router and seed."""
 
@@ -56,6 +59,13 @@ class Job:
             benchmark.llm_ids,
         )
 
+    @property
+    def choice_type(self) -> type[np.signedinteger[Any]]:
+        """What choices are held as: of many users in as few bytes as there are LLMs."""
+        if not self.streamed:
+            return np.int64
+        return np.int8 if len(self.benchmark.llm_ids) <= np.iinfo(np.int8).max else np.int32
+
     def write(self, run: Run) -> None:
         """Write the choices of a run's seeds that are in no file yet, where a folder is given."""
         if self.choices_dir is None:
@@ -78,9 +88,15 @@ class Job:
         clock = read_clock(self.benchmark, self.plan.strategy)
         return cost_weights(self.benchmark, self.plan.strategy, self.users, self.test, clock)
 
-    def teacher(self) -> Teacher:
-        """Read the past."""
+    def teacher(self) -> Teacher | StreamedTeacher:
+        """Read the past; of many users it is only opened."""
         benchmark, plan = self.benchmark, self.plan
+        if self.streamed:
+            from personaroute_bench.evaluation.streamed import StreamedTeacher
+
+            known = np.concatenate([benchmark.split_queries(s) for s in ("train", "validation")])
+            told = past_responses(benchmark, known)
+            return StreamedTeacher(benchmark, plan, told, read_clock(benchmark, plan.strategy))
         parts: dict[str, Interactions] = {}
         for split in ("train", "validation"):
             if len(benchmark.split_queries(split)):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from personaroute_bench.users.rewards import largest, least
+
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Bools, Doubles, Floats, Ints
 
@@ -27,7 +29,9 @@ def charge(reward: Floats) -> Floats:
     A response that is not ok has no reward of its own; whoever chooses it is charged
     ``min over ok m of r[u, q, m]``. Where no candidate is ok the row stays NaN.
     """
-    worst = np.fmin.reduce(reward, axis=-1, keepdims=True)
+    if not np.isnan(reward).any():
+        return reward
+    worst = least(reward)[..., None]
     charged: Floats = np.where(np.isnan(reward), worst, reward)
     return charged
 
@@ -59,8 +63,8 @@ class Outcomes:
             chosen=chosen,
             performance=performance,
             cost_usd=cost_usd,
-            worst=np.fmin.reduce(reward, axis=-1),
-            best=np.fmax.reduce(reward, axis=-1),
+            worst=least(reward),
+            best=largest(reward),
             chance=charge(reward).mean(axis=-1, dtype=np.float64),
         )
 
@@ -122,8 +126,24 @@ def score(outcomes: Outcomes, choice: Ints) -> Scores:
     )
 
 
-def mean(values: Doubles) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """Numbers [U, Q] of which no more than the sum is known, and over how many."""
+
+    sum: float
+    count: int
+    shape: tuple[int, int]
+
+    def __sub__(self, other: Summed) -> Summed:
+        """Return the sum of the differences; both are of the same rows."""
+        assert self.count == other.count, "differences are taken row by row"
+        return Summed(self.sum - other.sum, self.count, self.shape)
+
+
+def mean(values: Doubles | Summed) -> float | None:
     """Return the mean of what is not NaN, None where nothing is."""
+    if isinstance(values, Summed):
+        return values.sum / values.count if values.count else None
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else None
 
@@ -139,16 +159,20 @@ def oracle_normalised_reward(
     Args:
         reward, chance, oracle: [U, Q], NaN in the same places.
     """
+    ratios = user_ratios(reward, chance, oracle)
+    return float(np.mean(ratios)) if len(ratios) else None, len(reward) - len(ratios)
+
+
+def user_ratios(reward: Doubles, chance: Doubles, oracle: Floats) -> Doubles:
+    """Return N_u of each user who has a range; arguments as in `oracle_normalised_reward`."""
     seen = np.isfinite(reward)
     count = np.maximum(seen.sum(axis=1), 1)
     own, low, high = (
         np.where(seen, x, 0).sum(axis=1, dtype=np.float64) / count for x in (reward, chance, oracle)
     )
     has_range = (high - low > ZERO_RANGE) & seen.any(axis=1)
-    left_out = int((~has_range).sum())
-    if not has_range.any():
-        return None, left_out
-    return float(np.mean((own - low)[has_range] / (high - low)[has_range])), left_out
+    ratios: Doubles = (own - low)[has_range] / (high - low)[has_range]
+    return ratios
 
 
 def routing_entropy(choice: Ints, candidates: int) -> float:

@@ -56,14 +56,14 @@ def statistics(
         found[DATA, LARGEST] = bootstrap.weighted_mean(outcomes.best - blind)
     for name, values in scored.items():
         of_user = regret.user_mean(values["regret"])
-        found[name, "regret_worst_decile"] = _over_users(regret.worst_decile, of_user)
-        found[name, "regret_cvar10"] = _over_users(regret.cvar, of_user)
-        found[name, "regret_gini"] = _over_users(regret.gini, of_user)
+        found[name, "regret_worst_decile"] = over_users(regret.worst_decile, of_user)
+        found[name, "regret_cvar10"] = over_users(regret.cvar, of_user)
+        found[name, "regret_gini"] = over_users(regret.gini, of_user)
         if baseline in scored:
             worse = regret.harmed(values["reward"], scored[baseline]["reward"])
-            found[name, "users_harmed"] = _over_users(_share, worse)
+            found[name, "users_harmed"] = over_users(share, worse)
         apart = np.mean([personalisation.queries_told_apart(c) for c in choices[name]], axis=0)
-        found[name, "queries_told_apart"] = _over_queries(_share, apart)
+        found[name, "queries_told_apart"] = over_queries(share, apart)
     return found
 
 
@@ -82,9 +82,9 @@ def best_user_blind(scored: Mapping[str, Scored], controls: Collection[str]) -> 
     blind: dict[str, float] = {}
     for name, values in scored.items():
         differs, reward = values["user_sensitivity"], mean(values["reward"])
-        if name in controls or reward is None or not np.isfinite(differs).any():
+        if name in controls or reward is None or mean(differs) is None:
             continue
-        if np.nanmax(differs) == 0:
+        if mean(differs) == 0:  # shares are not negative: then each of them is 0
             blind[name] = reward
     return max(blind, key=lambda name: blind[name]) if blind else None
 
@@ -154,7 +154,7 @@ def _part(
     return _told(part[0] / whole[0], ratios, confidence, units)
 
 
-def _share(values: Doubles, weights: Doubles) -> Doubles:
+def share(values: Doubles, weights: Doubles) -> Doubles:
     """[b] weighted mean of what is known of values [n]; weights [b, n]."""
     known = np.isfinite(values)
     total = weights[:, known].sum(axis=1)
@@ -163,7 +163,9 @@ def _share(values: Doubles, weights: Doubles) -> Doubles:
     return result
 
 
-def _over_users(of: Any, values: Doubles) -> Statistic:
+def over_users(of: Any, values: Doubles) -> Statistic:
+    """Return the statistic `of` of users' values [U]."""
+
     def statistic(of_user: Doubles, of_query: Doubles) -> Doubles:
         del of_query
         result: Doubles = of(values, of_user)
@@ -172,7 +174,9 @@ def _over_users(of: Any, values: Doubles) -> Statistic:
     return statistic
 
 
-def _over_queries(of: Any, values: Doubles) -> Statistic:
+def over_queries(of: Any, values: Doubles) -> Statistic:
+    """Return the statistic `of` of queries' values [Q]."""
+
     def statistic(of_user: Doubles, of_query: Doubles) -> Doubles:
         del of_user
         result: Doubles = of(values, of_query)

@@ -76,6 +76,8 @@ class Job(Protocol):
     def test(self) -> Ints: ...
     @property
     def outcomes(self) -> Outcomes: ...
+    @property
+    def choice_type(self) -> type[np.signedinteger[Any]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,8 @@ class Trail:
         parts, problem = [], None
         for block in scene.blocks:
             part, complaint = read_answers(router.route(block), len(block), block.candidates)
-            parts.append(part.reshape(len(block.user_ids), -1))
+            compact = part.astype(scene.job.choice_type, copy=False)
+            parts.append(compact.reshape(len(block.user_ids), -1))
             problem = problem or complaint
         return np.concatenate(parts), problem
 

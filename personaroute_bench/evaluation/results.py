@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from personaroute_bench.evaluation import bootstrap
 from personaroute_bench.evaluation.choices import INVALID
-from personaroute_bench.evaluation.facts import kept_apart, own_words
+from personaroute_bench.evaluation.entries import (
+    entry_of,
+    name_files,
+    put_together,
+    seconds_of,
+    status_of,
+)
 from personaroute_bench.evaluation.field_results import Yardstick
 from personaroute_bench.evaluation.further import Further
 from personaroute_bench.evaluation.groups import (
@@ -32,7 +38,6 @@ from personaroute_bench.evaluation.metrics import (
 from personaroute_bench.evaluation.shuffle import Shuffled, shuffled
 from personaroute_bench.evaluation.standing import paired_key
 from personaroute_bench.evaluation.table import BASELINE
-from personaroute_bench.evaluation.texts import encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
     from personaroute_bench.evaluation.history import Feedback, Tier
     from personaroute_bench.evaluation.runner import Run
 
-RESULTS_SCHEMA = 1
 # The draws of the bootstrap are the same for everybody, so that runs can be compared.
 BOOTSTRAP_SEED = 0
 
@@ -66,6 +70,8 @@ class Plan:
     """Whether fully trained twins were run beside."""
     timed_requests: int = 0
     """Requests that each router is asked one at a time; see `latency`."""
+    history_users: int | None = None
+    """The history is of no more than so many users; None: of all that the setting knows."""
 
 
 @dataclass(frozen=True)
@@ -153,49 +159,25 @@ def make_evaluation(
 
     entries = []
     for run in runs:
-        entry: dict[str, Any] = {
-            "name": run.name,
-            "status": _status(run),
-            "kind": run.kind,
-            "protocol": run.protocol,
-            "asked_for": run.asked_for,
-            "uses_test_outcomes": run.kind == "control",
-            **own_words(run),
-            **kept_apart(run),
-            "metrics": {},
-            "per_seed": [],
-        }
+        entry = entry_of(run)
         if run.error is None:
             entry |= _measure(run, outcomes, scored, drawn, plan)
             further.add(entry)
             entry["latency_s"] = latency(run.single_s)
             if by is not None:
                 entry["by"] = {by: by_group(scored[run.name], outcomes, names, group)}
-            if run.files:
-                entry["choices_file"] = run.files[0]
-                for of_seed, file in zip(entry["per_seed"], run.files, strict=True):
-                    of_seed["choices_file"] = file
+            name_files(entry, run)
         entries.append(entry)
-    entries.sort(key=lambda e: -(e["metrics"]["reward"]["mean"] or 0) if e["metrics"] else np.inf)
-    sizes = {"users": U, "llms": M, "tasks": len(benchmark.task_ids)}
-    for split in ("train", "validation", "test"):
-        sizes[split] = len(benchmark.split_queries(split)) if split != "test" else Q
-    data = {
-        "schema": RESULTS_SCHEMA,
-        "data": _describe(benchmark),
-        **asdict(plan),
-        "held_out": list(plan.held_out),
-        "sizes": sizes,
-        "headroom": dict(headroom),
-        "rows": {"total": U * Q, "scored": int(outcomes.scored.sum())},
-        "paired": paired_key(
-            outcomes,
-            (benchmark.user_ids[users], benchmark.query_ids[queries], benchmark.llm_ids),
-            plan.bootstrap_draws,
-            BOOTSTRAP_SEED,
-        ),
-        "routers": entries,
-    }
+    ids = (benchmark.user_ids[users], benchmark.query_ids[queries], benchmark.llm_ids)
+    data = put_together(
+        benchmark,
+        plan,
+        (U, Q, M),
+        entries,
+        headroom=headroom,
+        scored=int(outcomes.scored.sum()),
+        paired=paired_key(outcomes, ids, plan.bootstrap_draws, BOOTSTRAP_SEED),
+    )
     return Evaluation(data, {run.name: run.trace for run in runs if run.trace})
 
 
@@ -270,7 +252,7 @@ def _measure(
         put("decision_s", float(np.mean(run.route_s)) / requests, None, requests)
     twin: dict[str, Any] | None = None
     if run.twin is not None:
-        twin = {"status": _status(run.twin)}
+        twin = {"status": status_of(run.twin)}
     if run.twin is not None and twin is not None and values.twin is not None:
         full, full_normalised = mean(values.twin), _normalised(values.twin, outcomes)[0]
         for name, metric, whole, of in (
@@ -310,14 +292,7 @@ def _measure(
         "charged": int(np.nansum([score(outcomes, c).charged for c in run.choices])),
         "users_without_range": left_out,
         "fully_trained": twin,
-        **{
-            name: float(np.mean(seconds)) if seconds else None
-            for name, seconds in (
-                ("fit_s", run.fit_s),
-                ("adapt_s", run.adapt_s),
-                ("route_s", run.route_s),
-            )
-        },
+        **seconds_of(run),
     }
 
 
@@ -341,36 +316,3 @@ def _normalised(reward: Doubles, outcomes: Outcomes) -> tuple[float | None, int]
 def _invalid(choice: Any, outcomes: Outcomes) -> int:
     """Count invalid choices; a control's blank where nothing can be chosen is none."""
     return int(((choice == INVALID) & outcomes.scored).sum())
-
-
-def _status(run: Run) -> str:
-    if run.error is not None:
-        return run.error
-    if run.problem is not None:
-        total = sum(choice.size for choice in run.choices)
-        invalid = sum(int((choice == INVALID).sum()) for choice in run.choices)
-        if run.ended is not None:
-            return f"{run.ended}; {invalid} of {total} choices invalid"
-        return f"{invalid} of {total} choices invalid: {run.problem}"
-    return "ok"
-
-
-def _describe(benchmark: Benchmark) -> dict[str, Any]:
-    """Return what the results stand on: which data set, and where its responses come from."""
-    from personaroute_bench.benchmark import MANIFEST
-    from personaroute_bench.files import sha256_file
-
-    provenance: Any = benchmark.manifest.get("provenance")
-    if provenance is None and benchmark.directory is not None:
-        found = benchmark.responses(["provenance"])["provenance"].unique().to_pylist()
-        provenance = sorted(found)
-    if isinstance(provenance, (list, tuple, set, dict)):
-        provenance = " and ".join(sorted(provenance))
-    sha256 = None
-    if benchmark.directory is not None:
-        sha256 = sha256_file(benchmark.directory / MANIFEST)
-    return {
-        "directory": None if benchmark.directory is None else encodable(str(benchmark.directory)),
-        "manifest_sha256": sha256,
-        "provenance": provenance or "unknown",
-    }

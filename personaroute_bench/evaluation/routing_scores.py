@@ -107,13 +107,46 @@ def rci(quality: Floats, mean_cost: Doubles, choice: Ints) -> float | None:
     counted = known.any(axis=1)
     if not counted.any():
         return None
-    shown = np.where(known, quality, -np.inf)
-    best = known & (shown == shown.max(axis=1, keepdims=True))
-    dearest = np.isfinite(mean_cost) & (mean_cost == np.nanmax(mean_cost))
-    clear = best & ~dearest
-    only = best & ~(best & ~dearest).any(axis=1, keepdims=True)
-    hit = (choice >= 0) & (_picked(clear | only, choice) > 0)
+    hit = (choice >= 0) & (_picked(_clear(quality, mean_cost), choice) > 0)
     return float(1 - hit[..., counted].mean())
+
+
+def figures_of_counts(
+    performance: Floats, right: Bools, cost: Doubles, mean_cost: Doubles, counts: Doubles
+) -> dict[str, float | None]:
+    """Return `optimal_selection`, `optimal_accuracy`, `optimal_cost` and `rci` of many choices.
+
+    Args:
+        performance, right, cost: [Q, M].
+        mean_cost: [M] USD.
+        counts: [Q, M + 1] how often each LLM is chosen; in the last column, invalid choices.
+    """
+    price = np.where(right & np.isfinite(cost), cost, np.inf)
+    cheapest = price.min(axis=1)
+    times = counts[:, :-1]
+
+    def share(hit: Bools, counted: Bools) -> float | None:
+        if not counted.any():
+            return None
+        return float(times[hit & counted[:, None]].sum() / counts[counted].sum())
+
+    paid = np.isfinite(price)
+    spent = float((times * np.where(paid, price, 0)).sum())
+    least = float((times * np.where(paid, cheapest[:, None], 0))[paid].sum())
+    confused = None
+    if np.isfinite(mean_cost).any():
+        clear = share(
+            _clear(performance, mean_cost), np.asarray(np.isfinite(performance).any(axis=1))
+        )
+        confused = None if clear is None else 1 - clear
+    return {
+        "optimal_selection": share(
+            np.isfinite(price) & (price <= cheapest[:, None]), np.isfinite(cheapest)
+        ),
+        "optimal_accuracy": share(right, np.asarray(right.any(axis=1))),
+        "optimal_cost": least / spent if spent > 0 else None,
+        "rci": confused,
+    }
 
 
 def robustness(choice: Ints, paraphrased: Ints) -> float:
@@ -128,6 +161,18 @@ def cumulative_regret(best: ArrayLike, reward: ArrayLike) -> Doubles:
     """Return [T] ``Σ_{t' ≤ t} (max_m r − r_a)``: what an online router lost up to each step."""
     total: Doubles = np.cumsum(np.asarray(best, np.float64) - np.asarray(reward, np.float64))
     return total
+
+
+def _clear(quality: Floats, mean_cost: Doubles) -> Bools:
+    """[Q, M] whether the choice of an LLM is clear, not confused; see `rci`."""
+    known = np.isfinite(quality)
+    shown = np.where(known, quality, -np.inf)
+    best = known & (shown == shown.max(axis=1, keepdims=True))
+    dearest = np.isfinite(mean_cost) & (mean_cost == np.nanmax(mean_cost))
+    clear = best & ~dearest
+    only = best & ~(best & ~dearest).any(axis=1, keepdims=True)
+    found: Bools = clear | only
+    return found
 
 
 def _picked(values: Doubles | Bools, choice: Ints) -> Doubles:

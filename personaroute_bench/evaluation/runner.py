@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.evaluation.choices import INVALID, choices_digest
+from personaroute_bench.evaluation.choices import INVALID, place
+from personaroute_bench.evaluation.commit import commit, commit_fixed
 from personaroute_bench.evaluation.controls import control_choices, headroom
 from personaroute_bench.evaluation.facts import heard
 from personaroute_bench.evaluation.far import goes_far, run_far
@@ -54,15 +55,18 @@ from personaroute_bench.evaluation.settings import (
     Fold,
     Teacher,
     check_plan,
+    learning_from,
     make_folds,
     trained_on_all,
 )
+from personaroute_bench.evaluation.streamed import check_streamed, is_large
 from personaroute_bench.evaluation.texts import printable
 from personaroute_bench.files import check_writable
 
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Benchmark, Ints
     from personaroute_bench.engines import Engine
+    from personaroute_bench.evaluation.streamed import StreamedTeacher
 
 __all__ = ["Run", "evaluate"]
 
@@ -88,6 +92,9 @@ def evaluate(
     confidence: float = 0.95,
     limits: Limits | None = None,
     engine: Engine | None = None,
+    users: int | None = None,
+    history_users: int | None = None,
+    stream: bool | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Score routers on the test split of a data set, under the sealed protocol.
@@ -115,6 +122,11 @@ def evaluate(
         confidence: of the intervals.
         limits: what routers by import path may take; None: an hour each.
         engine: several workers run bundled routers, one a router and seed; None: this process.
+        users: evaluate on the first so many users only; None: on all.
+        history_users: the history is of no more than so many of the users, drawn by their
+            numbers; None: of all that the setting knows.
+        stream: whether interactions are read block by block of users, in memory that does not
+            grow with them (docs/scale.md); None: where there are many.
         on_progress: is told one line a step.
 
     Returns:
@@ -128,6 +140,8 @@ def evaluate(
     origin = benchmark
     if not isinstance(benchmark, Benchmark):
         benchmark = Benchmark.load(benchmark)
+    if users is not None:
+        benchmark = benchmark.first(users)
     if not benchmark.strategies and "pairs" in benchmark.manifest:
         raise UsageError(
             f"{benchmark.directory} holds pairs of real people and no rewards; use "
@@ -151,6 +165,7 @@ def evaluate(
         held_out=tuple(held_out),
         retention=retention,
         timed_requests=timed_requests,
+        history_users=history_users,
     )
     check_plan(plan)
     if choices_dir is not None:
@@ -158,12 +173,16 @@ def evaluate(
     if not (len(benchmark.split_queries("test")) and len(benchmark.user_ids)):
         raise UsageError("the data set has no test requests; generate it with more queries")
     folds, names = make_folds(benchmark, plan)
+    folds = learning_from(folds, history_users)
     plan = replace(plan, held_out=tuple(names))
-    job = Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None))
+    stream = is_large(benchmark) if stream is None else stream
+    job = Job(benchmark, plan, folds, choices_dir, on_progress or (lambda line: None), stream)
     hidden = [Path(p) for p in (benchmark.directory, choices_dir, *predictions) if p is not None]
     with Isolation(hidden, limits or Limits()) as apart:
         contestants = resolve(routers, bool(predictions), settings, apart.source)
         made = construct(c for c in contestants if c.source is not None)
+        if job.streamed:
+            check_streamed(plan, made)
         if any(protocol_of(router) == "cascade" for router in made.values()):
             _ = job.cost_weights  # what cannot be billed is said before anything is fitted
         check_sealed(benchmark, plan, made, choices_dir)
@@ -178,12 +197,18 @@ def evaluate(
     stop_if_sealed(benchmark, runs, choices_dir)
 
     job.say("choices are committed; reading the test outcomes")
-    outcomes = job.outcomes
+    score = _score_streamed if job.streamed else _score
+    return score(contestants, runs, job)
+
+
+def _score(contestants: Sequence[Contestant], runs: list[Run], job: Job) -> Evaluation:
+    """Join choices with outcomes, those of the controls too."""
+    benchmark, outcomes = job.benchmark, job.outcomes
     for contestant in contestants:
         if contestant.source is None:
             run = Run(contestant.name, "control", contestant.asked_for)
             choice = control_choices(run.name, outcomes, benchmark.llm_ids)
-            runs.append(_commit_fixed(run, choice, job))
+            runs.append(commit_fixed(run, choice, job))
     for run in (run for one in runs for run in (one, one.twin) if run is not None):
         for trail, choice in zip(run.trails, run.choices, strict=True):
             trail.settle(benchmark, choice, job.test, lambda: job.cost_weights)
@@ -191,13 +216,27 @@ def evaluate(
     gap = headroom(outcomes, benchmark.llm_ids)
     return make_evaluation(
         benchmark,
-        plan,
+        job.plan,
         runs,
         outcomes,
         users=job.users,
         queries=job.test,
         headroom=gap,
     )
+
+
+def _score_streamed(contestants: Sequence[Contestant], runs: list[Run], job: Job) -> Evaluation:
+    """Score the choices of many users, block by block of users."""
+    from personaroute_bench.evaluation.streamed_results import make_streamed_evaluation
+    from personaroute_bench.evaluation.streamed_scores import first_look
+
+    look = first_look(job)
+    for contestant in contestants:
+        if contestant.source is None:
+            run = Run(contestant.name, "control", contestant.asked_for)
+            runs.append(commit_fixed(run, look.control_choices(run.name), job))
+    job.say("scoring")
+    return make_streamed_evaluation(job, runs, look)
 
 
 def run_all(
@@ -227,18 +266,23 @@ def _run_folds(
     made: dict[str, Router | BaseException],
     job: Job,
     folds: Sequence[Fold],
-    teacher: Teacher,
+    teacher: Teacher | StreamedTeacher,
     seeds: Sequence[int],
     pace: Pace,
     suffix: str = "",
 ) -> dict[str, Run]:
     """Run all routers over seeds and folds; `made` holds those that are constructed already."""
     plan = job.plan
-    blocks = [list(make_requests(job.benchmark, fold, plan.tier, teacher.clock)) for fold in folds]
+    made_of = [make_requests(job.benchmark, fold, plan.tier, teacher.clock) for fold in folds]
+    # Requests of many users are made anew for each router rather than held.
+    blocks = made_of if job.streamed else [list(some) for some in made_of]
     runs = {c.name: Run(c.name + suffix, "router", c.asked_for) for c in contestants}
     history = None
     for seed in seeds:
-        grids = {name: np.full((len(job.users), len(job.test)), INVALID) for name in runs}
+        grids = {
+            name: np.full((len(job.users), len(job.test)), INVALID, job.choice_type)
+            for name in runs
+        }
         spent = {name: np.zeros(3) for name in runs}
         trails = {name: Trail() for name in runs}
         for fold, asked in zip(folds, blocks, strict=True):
@@ -268,9 +312,7 @@ def _run_folds(
                     pace.drop(contestant.name)
                     job.say(f"{run.name}: {run.error}")
                     continue
-                grids[contestant.name][:, columns] = np.where(
-                    choice >= 0, fold.llms[choice], INVALID
-                )
+                place(choice, fold.llms, grids[contestant.name], columns)
                 spent[contestant.name] += seconds
                 job.say(
                     f"{run.name}: fit {seconds[0]:.2f} s, routed {seconds[2]:.2f} s "
@@ -282,7 +324,7 @@ def _run_folds(
                     (run.fit_s, run.adapt_s, run.route_s), spent[name], strict=True
                 ):
                     times.append(float(took))
-                _commit(run, grids[name], job, trails[name])
+                commit(run, grids[name], job, trails[name])
     return runs
 
 
@@ -333,26 +375,6 @@ def _watch(run: Run, router: Router, scene: Scene, choice: Ints, trail: Trail) -
         run.changed = before[0] + found[0], before[1] + found[1]
 
 
-def _commit(run: Run, choice: Ints, job: Job, trail: Trail | None = None) -> None:
-    """Hash the choices of the next seed, and write them where a folder is given."""
-    trail = trail or Trail()
-    trail.commit(*job.ids)
-    run.trails.append(trail)
-    run.choices.append(choice)
-    run.digests.append(choices_digest(choice, *job.ids))
-    job.write(run)
-
-
-def _commit_fixed(run: Run, choice: Ints, job: Job) -> Run:
-    """Commit to choices that are the same for every seed."""
-    _commit(run, choice, job)
-    run.choices *= job.plan.seeds
-    run.digests *= job.plan.seeds
-    run.trails *= job.plan.seeds
-    run.files *= job.plan.seeds
-    return run
-
-
 def _read_files(paths: Sequence[str | Path], job: Job, taken: list[str]) -> list[Run]:
     """Read prediction files; each is named after its file."""
     read = [(Path(path).stem, read_predictions(path, *job.ids)) for path in paths]
@@ -361,5 +383,5 @@ def _read_files(paths: Sequence[str | Path], job: Job, taken: list[str]) -> list
         name = unique(printable(stem), taken)
         run = Run(name, "predictions", asked_for=True, problem=problem)
         taken.append(run.name)
-        runs.append(_commit_fixed(run, choice, job))
+        runs.append(commit_fixed(run, choice.astype(job.choice_type, copy=False), job))
     return runs

@@ -22,7 +22,7 @@ from personaroute_bench.errors import UsageError, did_you_mean
 from personaroute_bench.evaluation.bootstrap import check_draws
 from personaroute_bench.evaluation.feedback import FEEDBACKS, among, keep, newcomer, tell
 from personaroute_bench.evaluation.history import TIERS, History, make_history, make_support
-from personaroute_bench.hashing import hash_uniform
+from personaroute_bench.hashing import hash_uniform, index_uniform
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,7 +87,7 @@ def check_plan(plan: Plan) -> None:
         value = getattr(plan, what)
         if value not in known:
             raise UsageError(f"unknown {what} {value!r}{did_you_mean(str(value), list(known))}")
-    least = {"seeds": 1, "interactions_per_user": 1, "shots": 0}
+    least = {"seeds": 1, "interactions_per_user": 1, "shots": 0, "history_users": 1}
     for what, smallest in least.items():
         value = getattr(plan, what)
         if value is not None and value < smallest:
@@ -154,6 +154,17 @@ def make_folds(benchmark: Benchmark, plan: Plan) -> tuple[list[Fold], list[str]]
     return [general], []
 
 
+def learning_from(folds: Sequence[Fold], count: int | None) -> list[Fold]:
+    """Return the folds with the past of no more than so many users, drawn by their numbers."""
+    if count is None:
+        return list(folds)
+    found = []
+    for fold in folds:
+        draw = index_uniform(HELD_OUT_SEED, "evaluation/history-users", fold.users)
+        found.append(replace(fold, users=np.sort(fold.users[np.argsort(draw)[:count]])))
+    return found
+
+
 def trained_on_all(folds: Sequence[Fold], benchmark: Benchmark) -> Fold:
     """Return the fold of the fully trained twin: the same requests, nothing held out."""
     M = len(benchmark.llm_ids)
@@ -213,7 +224,7 @@ class Teacher:
         users, queries = self._ids(part)
         kept = keep(users, queries, shots, seed)
         columns = kept.any(axis=0)
-        part, kept, queries = _columns(part, columns), kept[:, columns], queries[columns]
+        part, kept, queries = select_queries(part, columns), kept[:, columns], queries[columns]
         told = tell(part, kept, users, queries, feedback=self.plan.feedback, seed=seed)
         return make_support(
             fold.view(self.benchmark),
@@ -230,7 +241,7 @@ class Teacher:
         M, known = len(fold.llms), fold.known
         tried = newcomer(*self._ids(part), M - known, shots, seed)
         rows, columns = (tried >= 0).any(axis=1), (tried >= 0).any(axis=0)
-        part = _columns(_pick(part, part.users[rows], fold.llms), columns)
+        part = select_queries(_pick(part, part.users[rows], fold.llms), columns)
         tried = tried[np.ix_(rows, columns)]
         kept, first = tried >= 0, np.where(tried >= 0, known + tried, -1)
         newcomers = first[:, :, None] == np.arange(M)
@@ -262,7 +273,7 @@ class Teacher:
         part = _pick(part, fold.users, fold.llms[: fold.known])
         if fold.left_out < 0:
             return part
-        return _columns(part, self.benchmark.task_of_query[part.queries] != fold.left_out)
+        return select_queries(part, self.benchmark.task_of_query[part.queries] != fold.left_out)
 
     def _ids(self, part: Interactions) -> tuple[Strings, Strings]:
         return self.benchmark.user_ids[part.users], self.benchmark.query_ids[part.queries]
@@ -271,10 +282,7 @@ class Teacher:
 def _pick(part: Interactions, users: Ints, llms: Ints) -> Interactions:
     """Return the rows of some users and the columns of some LLMs, as if there were no others."""
     if not np.array_equal(part.users, users):
-        rows = np.isin(part.users, users)
-        part = replace(
-            part, users=part.users[rows], reward=part.reward[rows], chosen=part.chosen[rows]
-        )
+        part = select_users(part, np.isin(part.users, users))
     M = part.reward.shape[-1]
     if np.array_equal(llms, np.arange(M)):
         return part
@@ -283,7 +291,14 @@ def _pick(part: Interactions, users: Ints, llms: Ints) -> Interactions:
     return replace(part, reward=part.reward[:, :, llms], chosen=part.chosen[:, :, llms])
 
 
-def _columns(part: Interactions, queries: Any) -> Interactions:
+def select_users(part: Interactions, rows: Any) -> Interactions:
+    """Return the rows of some users; rows [U] is a mask."""
+    if rows.all():
+        return part
+    return replace(part, users=part.users[rows], reward=part.reward[rows], chosen=part.chosen[rows])
+
+
+def select_queries(part: Interactions, queries: Any) -> Interactions:
     """Return the columns of some queries; queries [Q] is a mask."""
     if queries.all():
         return part

@@ -63,9 +63,7 @@ def shuffled(
     # An invalid choice is candidate M, which earns what the worst does.
     values = np.concatenate([charge(outcomes.reward), outcomes.worst[:, :, None]], axis=-1)
     values = values.astype(np.float64)
-    tested = np.arange(U)
-    if U > TESTED_USERS:
-        tested = np.sort(np.random.default_rng(seed).choice(U, TESTED_USERS, replace=False))
+    tested = tested_users(U, seed)
     filled = np.nan_to_num(values[tested]).reshape(len(tested), -1)
     reward, differs = np.zeros((2, U, Q))
     exchanged = np.zeros((len(tested), len(tested)))
@@ -89,11 +87,19 @@ def shuffled(
     differs = np.where(scored, differs, np.nan)
     p_value = 1.0
     if np.nansum(differs) > 0:
-        p_value = _p_value(exchanged, seed)
+        p_value = permutation_p(exchanged, seed)
     return Shuffled(np.where(scored, reward, np.nan), differs, p_value)
 
 
-def _p_value(exchanged: Doubles, seed: int) -> float:
+def tested_users(users: int, seed: int = 0) -> Ints:
+    """Return the users of the permutation test, all or a sample, in ascending order."""
+    if users <= TESTED_USERS:
+        return np.arange(users)
+    found: Ints = np.random.default_rng(seed).choice(users, TESTED_USERS, replace=False)
+    return np.sort(found)
+
+
+def permutation_p(exchanged: Doubles, seed: int = 0) -> float:
     """Return how often a permutation of users earns as much; exchanged [u, v] is u with v's."""
     rng, rows = np.random.default_rng([seed, 1]), np.arange(len(exchanged))
     real = float(exchanged.trace())

@@ -103,21 +103,29 @@ def paired_key(
         draws: how many.
         seed: of the bootstrap.
     """
+    asked = hash_of_ids(ids)
+    for values in (outcomes.reward, outcomes.performance, outcomes.cost_usd):
+        asked.update(plain_bytes(values))
+    users, queries = outcomes.best.shape
+    drawn = bootstrap.weights_digest(users, queries, draws, seed)
+    return {"outcomes_sha256": asked.hexdigest(), "draws_sha256": drawn}
+
+
+def plain_bytes(values: Any) -> bytes:
+    """Return numbers as bytes to hash: zeros of either sign are one value, and so are NaNs."""
+    plain = np.ascontiguousarray(values, dtype="<f8") + 0.0
+    unknown = np.isnan(plain)
+    if unknown.any():
+        plain[unknown] = np.nan
+    return plain.tobytes()
+
+
+def hash_of_ids(ids: Sequence[Strings]) -> Any:
+    """Return a running SHA-256 of who asked what: users, queries and LLMs."""
     asked = hashlib.sha256()
     for names in ids:
         asked.update("\x1f".join(names.tolist()).encode("utf-8", "surrogatepass") + b"\x1e")
-    for values in (outcomes.reward, outcomes.performance, outcomes.cost_usd):
-        # Zeros of either sign are one value, and so are NaNs of any kind.
-        plain = np.where(np.isnan(values), np.nan, values + 0.0)
-        asked.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
-    users, queries = outcomes.best.shape
-    first, drawn = next(bootstrap.weights(users, queries, draws, seed), None), None
-    if first is not None:
-        running = hashlib.sha256(str(draws).encode())
-        for weights in first:
-            running.update(np.ascontiguousarray(weights, dtype="<f8").tobytes())
-        drawn = running.hexdigest()
-    return {"outcomes_sha256": asked.hexdigest(), "draws_sha256": drawn}
+    return asked
 
 
 def pack(samples: Doubles) -> str:

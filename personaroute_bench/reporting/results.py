@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from personaroute_bench.errors import UsageError
-from personaroute_bench.evaluation.results import RESULTS_SCHEMA
+from personaroute_bench.evaluation.entries import RESULTS_SCHEMA
 from personaroute_bench.evaluation.table import rank_range
 from personaroute_bench.evaluation.texts import printable
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,10 +90,22 @@ def tied_best(reward: Floats) -> Bools:
     Returns:
         [..., M]; all false where no candidate has a reward.
     """
-    filled = np.where(np.isnan(reward), -np.inf, reward)
-    best = filled.max(axis=-1, keepdims=True)
-    tied: Bools = (filled == best) & np.isfinite(best)
+    best = largest(reward)[..., None]
+    tied: Bools = (reward == best) & np.isfinite(best)
     return tied
+
+
+def largest(values: Floats) -> Floats:
+    """Return [...] the largest of [..., M] that is not NaN; NaN where all are.
+
+    LLM by LLM over all rows at once: several times as fast as row by row, of ten at a time.
+    """
+    return reduce(np.fmax, np.moveaxis(values, -1, 0))
+
+
+def least(values: Floats) -> Floats:
+    """Return [...] the least of [..., M] that is not NaN; NaN where all are."""
+    return reduce(np.fmin, np.moveaxis(values, -1, 0))
 
 
 def charge_failures(reward: Floats) -> Floats:
@@ -100,7 +114,4 @@ def charge_failures(reward: Floats) -> Floats:
     That is what a router pays that chooses a response which is not ok; NaN stays where no
     candidate has a reward.
     """
-    filled = np.where(np.isnan(reward), np.inf, reward)
-    worst = filled.min(axis=-1, keepdims=True)
-    worst = np.where(np.isfinite(worst), worst, np.nan)
-    return np.where(np.isnan(reward), worst, reward).astype(np.float32)
+    return np.where(np.isnan(reward), least(reward)[..., None], reward).astype(np.float32)

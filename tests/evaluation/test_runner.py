@@ -12,7 +12,7 @@ from small_benchmark import STRATEGY, save, small_benchmark, with_interactions
 
 from personaroute_bench.benchmark import Benchmark, Interactions
 from personaroute_bench.errors import BenchError, UsageError
-from personaroute_bench.evaluation import requests, runner
+from personaroute_bench.evaluation import commit, requests
 from personaroute_bench.evaluation.protocol import History, Requests
 from personaroute_bench.evaluation.registry import NAMES
 from personaroute_bench.evaluation.runner import evaluate
@@ -85,7 +85,7 @@ def test_test_outcomes_are_read_after_the_choices_are_written(
     benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     log: list[str] = []
-    blocks, digest = Benchmark.blocks, runner.choices_digest
+    blocks, digest = Benchmark.blocks, commit.choices_digest
 
     def record(self: Benchmark, strategy: str, split: str) -> Iterator[Interactions]:
         written = sorted(path.stem for path in tmp_path.glob("*.parquet"))
@@ -97,7 +97,7 @@ def test_test_outcomes_are_read_after_the_choices_are_written(
         return digest(*args)
 
     monkeypatch.setattr(Benchmark, "blocks", record)
-    monkeypatch.setattr(runner, "choices_digest", record_digest)
+    monkeypatch.setattr(commit, "choices_digest", record_digest)
     run(benchmark, "random", "best-per-task", choices_dir=tmp_path)
     written = sorted(["random", "best-per-task", "best-single", "best-per-user"])
     assert log == ["read train []", "read validation []", *["hash"] * 4, f"read test {written}",
