@@ -160,6 +160,21 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} is not valid JSON: {reason}") from error
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name in a stranger's list stays below the folder that it is about.
+
+    No absolute path, no ``..``, and none of what Windows takes for another place: a drive, a
+    backslash, a device such as NUL.
+    """
+    parts = name.split("/")
+    devices = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
+    return not (
+        any(part in ("", ".", "..") for part in parts)
+        or any(char in name for char in "\\:\0")
+        or any(part.split(".")[0].lower() in devices for part in parts)
+    )
+
+
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 hex digest of a file's bytes."""
     with path.open("rb") as handle:

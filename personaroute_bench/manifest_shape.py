@@ -10,7 +10,7 @@ from typing import Any
 from personaroute_bench.errors import UsageError
 from personaroute_bench.evaluation.texts import printable
 
-_COUNT, _NUMBER, _MAYBE, _TEXT = "a whole number >= 0", "a number", "a number or null", "text"
+_COUNT, _MAYBE, _TEXT = "a whole number >= 0", "a number or null", "text"
 _SOURCES = ("simulated", "recorded", "live")
 _EACH = "*"  # every key of a mapping
 _SHAPE: dict[str, Any] = {
@@ -34,7 +34,7 @@ _SHAPE: dict[str, Any] = {
         "by_llm": {_EACH: {"rows": _COUNT, "ok": _COUNT, "performance": _MAYBE,
                            "cost_usd": _MAYBE}},
     },
-    "spend": {"calls": _COUNT, "usd": _NUMBER, "unknown_calls": _COUNT,
+    "spend": {"calls": _COUNT, "usd": _MAYBE, "unknown_calls": _COUNT,
               "unknown_usd_at_most": _MAYBE},
     "configuration": {},
     "defining": {},

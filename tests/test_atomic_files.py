@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from personaroute_bench.errors import BenchError, UsageError
-from personaroute_bench.files import atomic_path, check_writable, read_json, write_json
+from personaroute_bench.files import (
+    atomic_path,
+    check_writable,
+    is_inside,
+    read_json,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -101,3 +107,13 @@ def test_a_check_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--choices .*old\.json cannot be .*Not a directory"):
         check_writable(tmp_path / "old.json", "--choices", folder=True)
     assert (tmp_path / "old.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "a/../../x", "/etc/passwd", "C:/x", "C:x", "a\\b", "a//b", "", ".", "a/", "x\0y",
+     "NUL", "a/con.parquet", "Com1.txt", "a/./b"],
+)  # fmt: skip
+def test_names_that_lead_out_of_the_folder(name: str) -> None:
+    assert not is_inside(name)
+    assert is_inside("interactions/mixed/test/00000.parquet") and is_inside("console.md")

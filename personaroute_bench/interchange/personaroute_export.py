@@ -295,6 +295,12 @@ def _notes(benchmark: Benchmark, cells: Cells) -> Iterator[str]:
             "cuts by position, mixes the splits; take equally many queries of each task"
         )
     texts = [benchmark.queries["query"][int(q)].as_py() for q in cells.kept]
+    formulas = sum(text.startswith(("=", "+", "-", "@")) for text in texts)
+    if formulas:
+        yield (
+            f"{formulas} queries begin with =, +, - or @, which a spreadsheet takes for a formula "
+            "(responses may too): texts stand as they are, so import the columns as text there"
+        )
     if len(set(texts)) < len(texts):
         yield "some queries have the same text, which the authors' code takes for one query"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from personaroute_bench.errors import BenchError, UsageError
-from personaroute_bench.files import read_json, sha256_file
+from personaroute_bench.files import is_inside, read_json, sha256_file
 from personaroute_bench.publishing.hub import REPO_ID, endpoint, hub_errors, quiet_client
 from personaroute_bench.publishing.tables import table_of
 
@@ -125,6 +125,6 @@ def _listed(manifest: Any, repo_id: str) -> Mapping[str, tuple[int, str]]:
             f"{repo_id}: its {MANIFEST} is damaged; tell its author to publish it again"
         ) from error
     for name in listed:
-        if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        if not is_inside(name):
             raise BenchError(f"{repo_id}: its {MANIFEST} names {name!r}, outside of the data set")
     return listed

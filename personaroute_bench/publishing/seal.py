@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from personaroute_bench.errors import BenchError, UsageError
-from personaroute_bench.files import atomic_path, read_json
+from personaroute_bench.files import atomic_path, is_inside, read_json
 from personaroute_bench.publishing.tables import (
     WEIGHTS,
     WHEN,
@@ -223,7 +223,7 @@ def read_seal(path: Path) -> dict[str, Any]:
             seal["schema"] == SCHEMA
             and isinstance(seal["sealed_at"], str)
             and all(_DIGEST.fullmatch(x) for x in (seal["seed"], *seal["withheld"].values()))
-            and all(_is_inside(name) for name in seal["withheld"])
+            and all(is_inside(name) for name in seal["withheld"])
             and len(bytes.fromhex(seal.get("salt", "00" * _SALT_BYTES))) == _SALT_BYTES
         )
     except (KeyError, TypeError, AttributeError, ValueError):
@@ -309,10 +309,6 @@ def _without_seeds(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: None if k == "seed" else _without_seeds(v) for k, v in value.items()}
     return [_without_seeds(item) for item in value] if isinstance(value, list) else value
-
-
-def _is_inside(name: str) -> bool:
-    return not name.startswith("/") and "\\" not in name and ".." not in name.split("/")
 
 
 def _now() -> str:

@@ -15,7 +15,7 @@ def bank(name: str) -> dict[str, Any]:
     # libyaml is ten times as fast; both loaders are safe ones.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    frozen: dict[str, Any] = _freeze(yaml.load(text, Loader=loader))
+    frozen: dict[str, Any] = _freeze(loader(text).get_single_data())
     return frozen
 
 
