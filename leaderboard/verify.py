@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from personaroute_bench.errors import BenchError, UsageError
 
@@ -13,6 +14,7 @@ from .scoring import (
     Difference,
     Row,
     compare,
+    figures,
     load_choices,
     score_rows,
 )
@@ -35,6 +37,20 @@ class Verified:
     def ok(self) -> bool:
         """Whether it can go on the board as it is."""
         return self.problem is None and not self.differences
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON values; `figures` and `reported` by name, null what is unknown."""
+        submission, found = self.submission, {} if self.row is None else figures(self.row)
+        return {
+            "folder": str(self.folder),
+            "name": None if submission is None else submission.about.name,
+            "ok": self.ok,
+            "problem": self.problem,
+            "sealed": self.problem is None and self.row is None,
+            "figures": dict(found),
+            "reported": {} if submission is None else dict(submission.reported),
+            "differing": [difference.figure for difference in self.differences],
+        }
 
 
 def verify(folders: Sequence[Path], data: Sequence[DataSet]) -> list[Verified]:

@@ -25,17 +25,27 @@ Data = Annotated[
 
 
 @app.command("verify")
-def verify(submissions: Submissions, data: Data) -> None:
+def verify(
+    submissions: Submissions,
+    data: Data,
+    as_json: Annotated[
+        Optional[Path],  # noqa: UP045 - read at run time by Typer
+        typer.Option("--json", metavar="FILE", help="Write what came out there as JSON."),
+    ] = None,
+) -> None:
     """Compute every figure of submissions from their choices, and compare with those reported.
 
     The exit code is 0 if all can go on the board as they are, 1 if one cannot.
     """
     from personaroute_bench.evaluation.texts import printable
+    from personaroute_bench.files import check_writable, write_json
     from personaroute_bench.leaderboard.datasets import load_all
     from personaroute_bench.leaderboard.scoring import figures
     from personaroute_bench.leaderboard.submission import find_submissions
     from personaroute_bench.leaderboard.verify import verify as check
 
+    if as_json is not None:
+        check_writable(as_json, "--json")
     # Names of folders are strangers' too: a terminal must not obey them.
     found = check(find_submissions(submissions), load_all(data))
     for one in found:
@@ -55,6 +65,8 @@ def verify(submissions: Submissions, data: Data) -> None:
             said = one.submission.reported.get(figure)
             mark = "  DIFFERS" if figure in differs else ""
             say(f"  {figure:26} {_show(value):>12}  reported {_show(said)}{mark}")
+    if as_json is not None:
+        write_json(as_json, {"submissions": [one.as_json() for one in found]}, option="--json")
     if not all(one.ok for one in found):
         raise typer.Exit(1)
 

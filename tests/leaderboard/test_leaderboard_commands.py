@@ -92,7 +92,14 @@ def test_wrong_figures_and_wrong_files_end_with_exit_code_one(
     edit(enter("path"), name="../../../etc/passwd")
     edit(enter("typo"), track__setting="generall")
     enter("fine", "random")
-    ran = bench("leaderboard", "verify", tmp_path / "subs", "--data", folder)
+    told = tmp_path / "told.json"
+    ran = bench("leaderboard", "verify", tmp_path / "subs", "--data", folder, "--json", told)
+    found = {Path(e["folder"]).name: e for e in json.loads(told.read_text())["submissions"]}
+    assert found["boasting"]["differing"] == ["reward"] and not found["boasting"]["ok"]
+    assert found["boasting"]["reported"]["reward"] == 0.99 != found["boasting"]["figures"]["reward"]
+    assert found["fine"]["ok"] and found["fine"]["name"] == "fine"
+    assert "choices.parquet cannot be read" in found["cut"]["problem"]
+    assert found["typo"]["figures"] == {}
     assert ran.code == 1
     assert "boasting: 1 reported figure differs" in ran.out
     assert "0.99  DIFFERS" in ran.out
