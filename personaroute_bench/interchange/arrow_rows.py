@@ -128,9 +128,9 @@ class TableFile:
             strings_can_be_null=False,
         )
 
-        def parse(piece: bytes, first: bool) -> pa.Table:
+        def parse(piece: memoryview, first: bool) -> pa.Table:
             return pc.read_csv(
-                pa.BufferReader(piece),
+                pa.BufferReader(pa.py_buffer(piece)),
                 read_options=pc.ReadOptions(
                     # The whole piece as one block, which a thread of ours parses.
                     block_size=len(piece) + 1,
@@ -193,7 +193,7 @@ class TableFile:
                         self.fail(number, f"{name} is {row[place][:40]!r}", "give a number")
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _pieces(path: Path) -> Iterator[memoryview]:
     """Cut a CSV into pieces of whole rows: after a line end that no open quote precedes."""
     with path.open("rb") as file:
         rest = b""
@@ -211,9 +211,9 @@ def _pieces(path: Path) -> Iterator[bytes]:
                     break
             rest = data[start + 1 :]
             if start >= 0:
-                yield data[: start + 1]
+                yield memoryview(data)[: start + 1]
         if rest:
-            yield rest
+            yield memoryview(rest)
 
 
 def _texts(column: pa.Array) -> pa.DictionaryArray:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from personaroute_bench.interchange.response_file import check_new_folder
 from personaroute_bench.schemas import SPLITS
 
 if TYPE_CHECKING:
-    from personaroute_bench.benchmark import Benchmark, Bools, Interactions, Ints
+    from personaroute_bench.benchmark import Benchmark, Bools, Floats, Interactions, Ints
 
 # Column names and their order in the published files; what varies with the user stands outside.
 _CELL = (
@@ -191,44 +192,64 @@ def _write(folder: Path, benchmark: Benchmark, strategy: str, cells: Cells) -> i
     alpha = None
     if strategy == "multi_cost_efficiency":
         alpha = benchmark.users["performance_weight"].to_pylist()
-    place = {int(q): k for k, q in enumerate(cells.kept)}
+    place = np.full(benchmark.queries.num_rows, -1)
+    place[cells.kept] = np.arange(len(cells.kept))
     paths = {"all": folder / f"router_user_data_{version}.csv"}
     paths |= {s: folder / f"router_user_{_SHORT[s]}_data_{version}.csv" for s in SPLITS}
-    files: dict[str, TextIO] = {}
+    shape = (len(cells.kept), len(benchmark.llm_ids))
+    reward, chosen = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.bool_)
+    # A user's rows as pieces of bytes: what varies with the user, what does not, what varies.
+    pieces = [b""] * (3 * reward.size)
+    pieces[1::3] = [text.encode() for row in cells.text for text in row]
+    runs = list(_runs(cells.split, 3 * shape[1]))
+    files: dict[str, BinaryIO] = {}
     rows = 0
     try:
         for name, path in paths.items():
-            files[name] = path.open("w", encoding="utf-8", newline="")
-            files[name].write(_line(columns) + "\n")
+            files[name] = path.open("wb")
+            files[name].write(_line(columns).encode() + b"\n")
         # Splits are read side by side: the file with all of them is sorted by user first.
         streams = [benchmark.blocks(strategy, s) for s in SPLITS if len(benchmark.split_queries(s))]
         for blocks in zip(*(_single_users(stream) for stream in streams), strict=True):
-            lines: list[list[str]] = [[] for _ in cells.kept]
             u = int(blocks[0].users[0])
             head = ids[u] + "," if alpha is None else f"{ids[u]},{alpha[u]!r},"
             for block in blocks:
-                for q, reward, chosen in zip(
-                    block.queries, block.reward[0], block.chosen[0], strict=True
-                ):
-                    k = place.get(int(q))
-                    if k is None:
-                        continue
-                    best = int(chosen.argmax())
-                    lines[k] = [
-                        f"{head}{text},{int(c)}\n"
-                        if alpha is None
-                        else f"{head}{text},{r!s},{best}\n"
-                        for text, r, c in zip(cells.text[k], reward, chosen, strict=True)
-                    ]
-            for k, split in enumerate(cells.split):
-                files[split].writelines(lines[k])
-                files["all"].writelines(lines[k])
-                rows += len(lines[k])
+                k = place[block.queries]
+                reward[k[k >= 0]] = block.reward[0][k >= 0]
+                chosen[k[k >= 0]] = block.chosen[0][k >= 0]
+            pieces[0::3] = [head.encode()] * reward.size
+            pieces[2::3] = _choices(chosen) if alpha is None else _rewards(reward, chosen)
+            for split, run in runs:
+                files[split].write(b"".join(pieces[run]))
+            files["all"].write(b"".join(pieces))
+            rows += reward.size
     finally:
         for file in files.values():
             file.close()
     _write_descriptions(folder / f"LLM_Descriptions_{version}.json", benchmark)
     return rows
+
+
+def _runs(splits: Sequence[str], width: int) -> Iterator[tuple[str, slice]]:
+    """Yield each run of queries of one split, and where its pieces are, `width` a query."""
+    start = 0
+    for split, queries in itertools.groupby(splits):
+        stop = start + width * len(list(queries))
+        yield split, slice(start, stop)
+        start = stop
+
+
+def _choices(chosen: Bools) -> list[bytes]:
+    """Return the ends of a user's rows [K, M] where a judge chose."""
+    return [b",1\n" if one else b",0\n" for one in chosen.reshape(-1).tolist()]
+
+
+def _rewards(reward: Floats, chosen: Bools) -> list[bytes]:
+    """Return the ends of a user's rows [K, M] with rewards: reward and place of the best LLM."""
+    best = np.repeat(chosen.argmax(axis=-1), reward.shape[-1]).tolist()
+    ends = [b",%d\n" % m for m in range(reward.shape[-1])]
+    printed = reward.reshape(-1).astype(np.str_).tolist()
+    return [b"," + r.encode() + ends[m] for r, m in zip(printed, best, strict=True)]
 
 
 def _single_users(stream: Iterator[Interactions]) -> Iterator[Interactions]:
