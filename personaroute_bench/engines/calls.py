@@ -125,7 +125,7 @@ def ask_in_shards(
         if not pending:
             return None
         parts = _parts(pending, book, engine)
-        if parts < 2:
+        if not parts:
             return ask_here(list(pending.values()))
         outcomes = _ask(pending, parts, book, engine, on_progress, len(requests))
         for outcome in outcomes:
@@ -152,18 +152,20 @@ def _pending(requests: Sequence[ChatRequest], ledger: Ledger) -> dict[str, ChatR
 
 
 def _parts(pending: dict[str, ChatRequest], book: Book, engine: Engine) -> int:
-    """Return into how many shards the calls go, so that each can afford at least one."""
+    """Return into how many shards the calls go, each of which can afford one; 0: ask here."""
     most = min(book.options.concurrency, len(pending))
     if book.options.max_cost is not None:
         spend = book.ledger.spend(book.dataset_id)
         dearest = [max_cost_of(request) for request in pending.values()]
         if spend.unbounded or None in dearest:
-            return 1  # this cap cannot be kept; to ask here says so
+            return 0  # this cap cannot be kept; to ask here says so
         left = book.options.max_cost - spend.known_usd - spend.unknown_usd
         highest = max(usd for usd in dearest if usd is not None)
+        if highest > 0 and left < 2 * highest:
+            return 0
         if highest > 0:
-            most = min(most, max(0, math.floor(left / highest)))
-    return min(most, engine.workers) if most > 1 else most
+            most = min(most, math.floor(left / highest))
+    return min(most, engine.workers)
 
 
 def _ask(

@@ -39,6 +39,14 @@ LOOK_S = 30.0
 GRACE_S = 8.0
 """After Ctrl-C: how long tasks may take to end; longer than calls in flight are waited for."""
 
+_LOCAL: dict[str, Any] = {
+    # No pages and no figures are served, not even on loopback.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # A worker that is killed starts again, however long that takes on a busy machine.
+    "distributed.deploy.lost-worker-timeout": "1h",
+}
+
 
 class DaskEngine:
     """A Dask cluster, connected to or started at first use."""
@@ -166,11 +174,7 @@ class DaskEngine:
         folder = self._stack.enter_context(
             tempfile.TemporaryDirectory(prefix="personaroute-", ignore_cleanup_errors=True)
         )
-        # No pages and no figures are served either.
-        routes: dict[str, list[str]] = {
-            f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")
-        }
-        self._stack.enter_context(dask.config.set(routes))
+        self._stack.enter_context(dask.config.set(_LOCAL))
         cluster = self._stack.enter_context(
             LocalCluster(
                 n_workers=self._asked or os.cpu_count() or 1,

@@ -60,8 +60,11 @@ def test_same_rows_one_account_and_no_trace(tmp_path: Path, several: SeveralHere
         assert set(asked(server).values()) == {1} and len(server.seen) == 180
         again = generate(data, tmp_path / "many", run=FAST)
         assert not again.changed and len(server.seen) == 180 and several.maps == [3]
-        several.workers = 1  # asks here
+        several.parallel = False
         alone = generate(data, tmp_path / "alone", run=FAST)
+        several.parallel, several.workers = True, 1
+        generate(data, tmp_path / "one", run=FAST)
+        assert several.maps == [3, 1]
     assert_same_rows(tmp_path / "alone", tmp_path / "many")
     assert result.manifest["spend"] == pytest.approx(alone.manifest["spend"])
     assert not (tmp_path / "many" / calls.SHARDS).exists()
@@ -80,10 +83,10 @@ def test_a_larger_data_set_asks_for_what_is_new(tmp_path: Path, several: Several
 def test_the_cap_holds_over_all_shards(tmp_path: Path, several: SeveralHere, share: float) -> None:
     with Loopback(replies=replay(ROWS)) as server:
         data = config(tmp_path, server.url)
-        several.workers = 1
+        several.parallel = False
         whole = generate(data, tmp_path / "whole", run=FAST).manifest["spend"]["usd"]
         server.seen.clear()
-        several.workers = 3
+        several.parallel = True
         cap = share * whole
         with pytest.raises(Incomplete, match=r"--max-cost .* is reached.*run the same command"):
             generate(data, tmp_path / "out", run=replace(FAST, max_cost=cap))
@@ -119,7 +122,7 @@ def test_what_a_killed_run_left_is_taken_up(tmp_path: Path, several: SeveralHere
                 "INSERT INTO attempts (key, run_id, dataset_id, started_at, state, reserved_usd) "
                 "VALUES ('0', 1, 'x', 1.0, 'in_flight', 0.5)"
             )
-        several.workers, several.before = 1, lambda number: None
+        several.parallel, several.before = False, lambda number: None
         result = generate(data, tmp_path / "out", run=FAST)  # any engine takes it up
         assert set(asked(server).values()) == {1} and len(server.seen) == 180
     assert result.manifest["spend"]["calls"] == 180
