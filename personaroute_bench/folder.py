@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from personaroute_bench.errors import ConfigMismatch, UsageError
 from personaroute_bench.files import disk_error, read_json, sha256_file, write_json
 from personaroute_bench.hashing import canonical_json, digest
+from personaroute_bench.manifest_shape import stages_problem
 
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
@@ -180,7 +181,11 @@ def check_definition(path: Path, defining: Mapping[str, Any]) -> None:
     if (
         isinstance(state, dict)
         and state.get("format") == FORMAT
-        and not all(isinstance(state.get(name), kind) for name, kind in whole.items())
+        and not (
+            all(isinstance(state.get(name), kind) for name, kind in whole.items())
+            and isinstance(state.get("ledger", ""), str)
+            and stages_problem(state["stages"]) is None
+        )
     ):
         raise UsageError(
             f"{config} is damaged; move it away together with the tables, and run the same command "

@@ -41,6 +41,19 @@ _SHAPE: dict[str, Any] = {
     "generator": {},
 }  # fmt: skip
 
+_STAGES = {
+    _EACH: {
+        "inputs": _TEXT,
+        "files": {_EACH: {"bytes": _COUNT, "mtime_ns": _COUNT, "sha256": _TEXT}},
+        "result": {},
+    }
+}
+
+
+def stages_problem(value: Any) -> str | None:
+    """Return in words what is wrong with the stages that a folder's config.json lists."""
+    return _problem(value, _STAGES, "stages", True)
+
 
 def check_manifest(
     value: Any, path: Path, need: Sequence[str] = ("strategies",), *, whole: bool = False

@@ -17,7 +17,10 @@ _KEYS = {
     "llms": ("llm_id",),
     "users": ("user_id",),
 }
-_NEEDED = {"queries": ("query_id", "task_id", "split")}
+_NEEDED = {
+    "queries": ("query_id", "task_id", "split"),
+    "interactions": ("user_id", "query_id", "llm_id", "reward", "chosen"),
+}
 
 
 def check_table(table: pa.Table, name: str, where: str) -> pa.Table:

@@ -151,7 +151,7 @@ class Ledger:
             # Not `yield from`: left unfinished, it would close the cursor after the connection.
             for row in rows:  # noqa: UP028
                 yield row
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise storage_error(error, self.path) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -360,7 +360,9 @@ def _attempts(ledger: Ledger, key: str) -> Iterator[dict[str, Any]]:
         yield entry
 
 
-def _body(body: bytes) -> dict[str, str]:
+def _body(body: object) -> dict[str, str]:
+    if not isinstance(body, bytes):  # a ledger that others wrote into
+        return {"body": str(body)}
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:

@@ -85,7 +85,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         raise storage_error(error, path) from error
     try:
         _prepare(connection, path, read_only=read_only)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise storage_error(error, path) from error
     except BenchError:
@@ -117,10 +117,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
 
 
-def storage_error(error: sqlite3.Error, path: Path) -> BenchError:
+def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> BenchError:
     """Turn an SQLite error into a message with a remedy."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    # A name in the file that is no text: SQLite itself would not write one.
+    undecodable = isinstance(error, UnicodeDecodeError)
+    if undecodable or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return UsageError(
             f"{path} is not a ledger of this tool, or is damaged ({error}); move it away, or give "
             "another path with --ledger"
