@@ -52,9 +52,16 @@ def keyword(call: ast.Call, name: str) -> object:
 
 def problems(tree: ast.AST) -> list[str]:
     found = [f"imports {name}" for name in sorted(imported(tree) & set(MODULES))]
+    # A library's function of that name, such as inspect_ai's eval, is not the builtin.
+    theirs = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     for call in calls(tree):
         name = name_of(call.func)
-        if name in BUILTINS or name in CALLS:
+        if name in {*BUILTINS} - theirs or name in CALLS:
             found.append(f"line {call.lineno}: {name}")
         if keyword(call, "shell") not in (None, False):
             found.append(f"line {call.lineno}: shell")
