@@ -112,6 +112,7 @@ def settle_shard(
     check_definition(out, plan.defining)
     check_siblings(out, shard, plan)
     _make(out)
+    _take_in(out, plan, run)
     with _shared(out):
         held = DataFolder(out, read_json(out / CONFIG)) if (out / CONFIG).is_file() else None
         stage, blocks = _calls(plan, held)
@@ -127,6 +128,28 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, folder) from error
+
+
+def _take_in(out: Path, plan: Plan, run: RunConfig) -> None:
+    """Take in what a killed run with an engine has left: its calls are not to be paid for again.
+
+    Raises:
+        UsageError: another process works in the folder, or a worker still asks.
+    """
+    from personaroute_bench.engines import calls, shard
+    from personaroute_bench.llms.ledger import Ledger
+    from personaroute_bench.settle import engine_options
+
+    if not any((out / calls.SHARDS).glob(f"*/{shard.LEDGER}")):
+        return
+    with (
+        DataFolder.open(out, plan.defining) as folder,
+        Ledger(folder.use_ledger(None)) as ledger,
+    ):
+        options = engine_options(plan.data, run)
+        queries, seed = plan.taskset.queries, plan.data.seed
+        book = calls.Book(ledger, out, folder.dataset_id, options, run.client, queries, seed)
+        calls.take_in(book)
 
 
 def check_siblings(out: Path, shard: Shard, plan: Plan) -> None:

@@ -18,6 +18,9 @@ from test_generate_http import FAST, replay, table_of, write_tasks
 import personaroute_bench.generate as generation
 from personaroute_bench.config import DataConfig
 from personaroute_bench.engines import calls
+from personaroute_bench.engines.array import settle_shard
+from personaroute_bench.engines.merge import merge_shards
+from personaroute_bench.engines.shard_note import Shard
 from personaroute_bench.errors import Incomplete, Interrupted, TooManyFailures, UsageError
 from personaroute_bench.generate import generate
 from personaroute_bench.hashing import digest, shard_of
@@ -100,7 +103,10 @@ def test_the_cap_holds_over_all_shards(tmp_path: Path, several: SeveralHere, sha
     assert_same_rows(tmp_path / "whole", tmp_path / "out")
 
 
-def test_what_a_killed_run_left_is_taken_up(tmp_path: Path, several: SeveralHere) -> None:
+@pytest.mark.parametrize("after", ["local", "array"])
+def test_what_a_killed_run_left_is_taken_up(
+    tmp_path: Path, several: SeveralHere, after: str
+) -> None:
     with Loopback(replies=replay(ROWS)) as server:
         data = config(tmp_path, server.url)
 
@@ -123,6 +129,9 @@ def test_what_a_killed_run_left_is_taken_up(tmp_path: Path, several: SeveralHere
                 "VALUES ('0', 1, 'x', 1.0, 'in_flight', 0.5)"
             )
         several.parallel, several.before = False, lambda number: None
+        if after == "array":
+            settle_shard(data, tmp_path / "out", Shard(1, 1), run=FAST)
+            merge_shards([tmp_path / "out"])
         result = generate(data, tmp_path / "out", run=FAST)  # any engine takes it up
         assert set(asked(server).values()) == {1} and len(server.seen) == 180
     assert result.manifest["spend"]["calls"] == 180
