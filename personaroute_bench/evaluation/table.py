@@ -25,7 +25,7 @@ COLUMNS = (
     "charged",
 )
 RETENTION = "retention"
-# With fewer, 95 % intervals cover 86 to 94 % in simulations (benchmarks/coverage.py).
+# With fewer, 95 % intervals of skewed figures cover as little as 90 % (benchmarks/coverage.py).
 FEW_USERS = 30
 
 
