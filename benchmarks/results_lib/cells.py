@@ -27,8 +27,8 @@ from personaroute_bench.evaluation.choices import choices_digest
 from personaroute_bench.evaluation.folds import FOLDS, refolded
 from personaroute_bench.evaluation.registry import load
 from personaroute_bench.files import atomic_path, read_json, write_json
+from results_lib.code import code_digest
 from results_lib.forest import ForestOfCost, ForestOfStyle
-from results_lib.kept import code_digest
 from results_lib.plan import BASELINES, CROSSED, FOREST, JUDGE, ROOT, Cell, own_protocol
 
 METRICS = ("reward", "oracle_normalised_reward", "accuracy", "performance", "cost_usd", "charged")

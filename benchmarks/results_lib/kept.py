@@ -11,22 +11,18 @@ Differences between routers are paired, so a condition is replaced as a whole or
 
 from __future__ import annotations
 
-import ast
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from personaroute_bench.evaluation.registry import LEARNED, ROUTERS
 from personaroute_bench.files import atomic_path, read_json
 from personaroute_bench.hashing import digest
-from results_lib.plan import BASELINES, FOREST, FREE, ROOT, Cell, Plan
+from results_lib.code import DIGITS, code_digest
+from results_lib.plan import BASELINES, FREE, Cell, Plan
 
 FILE = "figures.json"
 KEY = ("data", "strategy", "setting", "feedback", "few", "shots")
-# Hexadecimal digits of a hash: enough to tell a few hundred cells apart.
-DIGITS = 12
 
 Row = Mapping[str, Any]
 
@@ -141,28 +137,3 @@ def data_digest(manifest: Mapping[str, Any]) -> str:
     """Return the hash of a data set's tables; when and with what they were made does not count."""
     files = {name: entry["sha256"] for name, entry in manifest.get("files", {}).items()}
     return digest({k: v for k, v in files.items() if k.endswith(".parquet")})[:DIGITS]
-
-
-@lru_cache
-def code_digest(router: str) -> str:
-    """Return the hash of a router's source: its module and all of router/ that this imports."""
-    if router == FOREST:
-        return digest({FOREST: Path(__file__).with_name("forest.py").read_text("utf-8")})[:DIGITS]
-    names = FREE if router == BASELINES else (router,)
-    paths = LEARNED | ROUTERS
-    todo = [str(paths[n]).partition(":")[0].rpartition(".")[2] for n in names if n in paths]
-    sources: dict[str, str] = {}
-    while todo:
-        module = todo.pop()
-        path = ROOT / "router" / f"{module}.py"
-        if module not in sources and path.is_file():
-            sources[module] = path.read_text("utf-8")
-            todo += _imported(sources[module])
-    return digest(sources)[:DIGITS]
-
-
-def _imported(source: str) -> Iterator[str]:
-    """Yield the modules of router/ that a module of it imports."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            yield from [node.module] if node.module else [alias.name for alias in node.names]

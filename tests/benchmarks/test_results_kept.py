@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_lib import kept
-from results_lib.kept import code_digest, is_kept, is_older, marked, merged, standing
+from results_lib import code, kept
+from results_lib.code import code_digest
+from results_lib.kept import is_kept, is_older, marked, merged, standing
 from results_lib.plan import BASELINES, COST, ROOT, Cell, Plan
 
 PLAN = Plan((), tuple(Cell("d", COST, router, 2, 0) for router in (BASELINES, "knn", "copl")))
@@ -70,26 +71,39 @@ def test_a_cell_is_kept_as_long_as_its_definition_is_the_same() -> None:
     assert not is_kept(PLAN.cells[2], found)
 
 
-def test_a_routers_code_is_its_module_and_what_it_imports(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    names = ("knn", "copl", BASELINES, "forest")
+def test_a_routers_code_is_what_it_reaches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ("knn", "knn-personal", "copl", BASELINES, "forest")
     shutil.copytree(ROOT / "router", tmp_path / "router")
-    monkeypatch.setattr(kept, "ROOT", tmp_path)
-    code_digest.cache_clear()
-    before = {name: code_digest(name) for name in names}
-    assert len(set(before.values())) == len(names)
-    # knn imports expectations, which imports tastes; copl imports neither.
-    with (tmp_path / "router" / "tastes.py").open("a") as file:
-        file.write("\nCHANGED = True\n")
-    code_digest.cache_clear()
-    assert [name for name in names if code_digest(name) != before[name]] == ["knn"]
-    assert is_older("knn", {"code": before["knn"]})
-    assert not is_older("copl", {"code": before["copl"]})
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+
+    def digests() -> dict[str, str]:
+        code_digest.cache_clear()
+        return {name: code_digest(name) for name in names}
+
+    def changed(module: str, old: str, new: str) -> list[str]:
+        path = tmp_path / "router" / f"{module}.py"
+        before, text = digests(), path.read_text("utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), "utf-8")
+        after = digests()
+        return [name for name in names if after[name] != before[name]]
+
+    assert len(set(digests().values())) == len(names)
+    assert changed("copl", "SOFTNESS = 0.1", "SOFTNESS = 0.2") == ["copl"]
+    # a helper, by way of a base class of another module
+    assert changed("knn", "SAME = 1e-3", "SAME = 1e-2") == ["knn", "knn-personal"]
+    assert changed("knn", "    personal: ClassVar[bool] = True", "    personal = True") == [
+        "knn-personal"
+    ]
+    assert changed("cheapest", "class Cheapest", "class  Cheapest") == [BASELINES]
+    # what nobody of these reaches, in a module that they share
+    assert changed("descent", "class Perceptron", "class  Perceptron") == []
     code_digest.cache_clear()
 
 
 def test_figures_of_older_code_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_older("knn", {"code": "another"})
+    assert not is_older("knn", {"code": code_digest("knn")})
     one = row(BASELINES, "knn")
     one["routers"] = {name: {"seeds": 1} for name in ("random", "knn", "oracle")}
     monkeypatch.setattr(kept, "code_digest", lambda router: "c" if router == "knn" else "d")
