@@ -18,7 +18,7 @@ import numpy as np
 from personaroute_bench.benchmark import Floats, Ints
 from personaroute_bench.errors import UsageError
 from personaroute_bench.files import read_json, sha256_file
-from personaroute_bench.folder import MANIFEST, DataFolder
+from personaroute_bench.folder import CONFIG, MANIFEST, DataFolder
 from personaroute_bench.interchange.arrow_rows import TableFile
 from personaroute_bench.interchange.interaction_rows import (
     OF_QUERY,
@@ -102,19 +102,9 @@ def import_personaroute(
         "descriptions": known,
         "allow_mismatch": allow_mismatch,
     }
-    with ThreadPoolExecutor(1) as pool:
-        # Files of gigabytes are hashed while they are read, where it is known that they must be.
-        hashes = {name: pool.submit(sha256_file, file) for name, file in published.files.items()}
-        data = None if Path(out).exists() else read_rows(files, strategy)
-        defining = configuration | {
-            "version": IMPORT_VERSION,
-            "files": {name: future.result() for name, future in hashes.items()},
-            "embedder": PUBLISHED if maker is None else dict(maker.fingerprint()),
-        }
-    with DataFolder.open(Path(out), defining) as folder:
-        if folder.is_whole():
-            return ImportedData(folder.path, read_json(folder.path / MANIFEST), changed=False)
-        data = data or read_rows(files, strategy)
+
+    def prepared() -> tuple[Collected, Any]:
+        data = read_rows(files, strategy)
         missing = [name for name in known if name not in data.llm_ids]
         if known and (missing or len(known) < len(data.llm_ids)):
             raise UsageError(
@@ -123,6 +113,28 @@ def import_personaroute(
             )
         reward, mismatches = rewards_of(data, strategy, allow_mismatch, str(path))
         data = in_order(replace(data, values=reward), published.official)
+        for number, split in enumerate(SPLITS):
+            if not (data.split_of_query == number).any():
+                raise UsageError(
+                    f"{path} has {len(data.queries)} queries, and none of them falls to the split "
+                    f"{split!r}; give at least 10 queries a task, or official splits"
+                )
+        return data, mismatches
+
+    with ThreadPoolExecutor(1) as pool:
+        # Files of gigabytes are hashed while they are read, where it is known that they must be.
+        hashes = {name: pool.submit(sha256_file, file) for name, file in published.files.items()}
+        # Refused rows must leave no folder behind that stands for them.
+        ready = None if (Path(out) / CONFIG).exists() else prepared()
+        defining = configuration | {
+            "version": IMPORT_VERSION,
+            "files": {name: future.result() for name, future in hashes.items()},
+            "embedder": PUBLISHED if maker is None else dict(maker.fingerprint()),
+        }
+    with DataFolder.open(Path(out), defining) as folder:
+        if folder.is_whole():
+            return ImportedData(folder.path, read_json(folder.path / MANIFEST), changed=False)
+        data, mismatches = ready or prepared()
         manifest = write_folder(
             folder, data, strategy, configuration, defining, maker, known, mismatches
         )
