@@ -1,18 +1,19 @@
 """What each part of `personalized` is worth: layers, edge features, user state, head, mask share.
 
-    python benchmarks/ablation.py DIR --strategy llm_judge [--feedback choice] [-n 20] [--seeds 1]
+    python benchmarks/ablation.py DIR [DIR ...] --strategy llm_judge [--feedback choice] [-n 20]
 
-One data set, every variant by itself. Rewards are of the *validation* split, whose interactions the
-variants do not get as edges here, so that settings can be chosen by this table; it never reads the
-test split. About 15 s a variant and seed on two cores at 1,000 users × 168 queries × 10 LLMs,
-15 variants. Writes a Markdown table to --out, and beside it a bar chart as SVG.
+Every variant by itself, on one data set or several. Rewards are of the *validation* split, whose
+interactions the variants do not get as edges here, so that settings can be chosen by this table; it
+never reads the test split. About 3 s a variant and data set at 200 users × 168 queries × 10 LLMs,
+16 variants. Writes a Markdown table to --out, and beside it a chart as SVG. `±` is the standard
+error of the paired difference from the reference over validation queries, which all users share.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def histories(arguments: argparse.Namespace, seed: int) -> tuple[History, History]:
+def histories(arguments: argparse.Namespace, directory: Path, seed: int) -> tuple[History, History]:
     """Return the training history with an inner validation, and the validation split.
 
     A fifth of the training queries takes the part of validation inside; the real one scores.
     """
-    data = Benchmark.load(arguments.directory)
+    data = Benchmark.load(directory)
     train, validation = (data.interactions(arguments.strategy, s) for s in ("train", "validation"))
     inner = np.random.default_rng(seed).permutation(len(train.queries)) % 5 == 0
     parts = [
@@ -58,32 +59,45 @@ def histories(arguments: argparse.Namespace, seed: int) -> tuple[History, Histor
     return told, scored
 
 
-def score(router: Any, scored: History) -> float:
-    """Return the mean value of the choices for the scored queries, over all users."""
+def score(router: Any, scored: History) -> np.ndarray:
+    """Return [Q] the mean value over users of the choices for the scored queries."""
     users = np.arange(len(scored.user_ids))
     scores = router.scores(users, scored.embeddings, scored.task_of_query)
     choice = scores.argmax(axis=-1)[..., None]
-    return float(np.nanmean(np.take_along_axis(scored.values, choice, axis=-1)))
+    return np.nanmean(np.take_along_axis(scored.values, choice, axis=-1)[..., 0], axis=0)
 
 
-def chart(rows: list[tuple[str, float, float]]) -> str:
-    """Return bars as SVG, the axis from the worst variant's 90 % to the best."""
-    low, high = 0.9 * min(r[1] for r in rows), max(r[1] for r in rows)
+def chart(rows: list[Row]) -> str:
+    """Return each variant's difference from the reference as SVG, bars from the middle."""
+    most = max(abs(row.gap) + row.error for row in rows) or 1.0
     height = 22 * len(rows) + 10
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{height}">']
-    parts.append("<style>text{font:12px sans-serif}rect{fill:#4a7ab5}</style>")
-    for i, (name, mean, _) in enumerate(rows):
-        y = 22 * i + 6
-        width = 320 * (mean - low) / max(high - low, 1e-9)
-        parts.append(f'<text x="4" y="{y + 12}">{escape(name)}</text>')
-        parts.append(f'<rect x="220" y="{y}" width="{width:.1f}" height="16"/>')
-        parts.append(f'<text x="{225 + width:.1f}" y="{y + 12}">{mean:.4f}</text>')
+    parts.append("<style>text{font:12px sans-serif}rect{fill:#4a7ab5}path{stroke:#333}</style>")
+    for i, row in enumerate(rows):
+        y, middle, scale = 22 * i + 6, 430, 190 / most
+        left, width = middle + min(row.gap, 0) * scale, abs(row.gap) * scale
+        low, high = (middle + (row.gap + side * row.error) * scale for side in (-1, 1))
+        parts.append(f'<text x="4" y="{y + 12}">{escape(row.name)}</text>')
+        parts.append(f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="16"/>')
+        parts.append(f'<path d="M{low:.1f} {y + 8}H{high:.1f}"/>')
+    parts.append(f'<path d="M430 0V{height}"/>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant: mean value, difference from the reference, its standard error, CPU seconds."""
+
+    name: str
+    value: float
+    gap: float
+    error: float
+    seconds: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="+")
     parser.add_argument("--strategy", default="llm_judge")
     parser.add_argument("--feedback", default="choice", choices=("full", "choice", "pairwise"))
     parser.add_argument("-n", "--interactions-per-user", type=int, default=None)
@@ -94,27 +108,37 @@ def main() -> None:
     from personaroute_bench.router.explicit_utility import ExplicitUtility
     from personaroute_bench.router.personalized import Personalized
 
-    told = [histories(arguments, seed) for seed in range(arguments.seeds)]
-    rows = []
-    for name, settings in [("utility head alone", None), *VARIANTS.items()]:
-        found, start = [], time.perf_counter()
-        for seed, (history, scored) in enumerate(told):
+    runs = [(path, seed) for path in arguments.directory for seed in range(arguments.seeds)]
+    told = [(*histories(arguments, path, seed), seed) for path, seed in runs]
+    found: dict[str, tuple[np.ndarray, float]] = {}
+    for name, settings in [*VARIANTS.items(), ("utility head alone", None)]:
+        values, start = [], time.process_time()
+        for history, scored, seed in told:
             router: Any = ExplicitUtility(seed)
             if settings is not None:
                 router = Personalized(seed, **settings)
             router.fit(history)
-            found.append(score(router, scored))
-        seconds = (time.perf_counter() - start) / arguments.seeds
-        rows.append((name, float(np.mean(found)), seconds))
-        print(f"{name:32} {rows[-1][1]:.4f}   {seconds:.1f} s", flush=True)
+            values.append(score(router, scored))
+        found[name] = np.concatenate(values), (time.process_time() - start) / len(told)
+        print(f"{name:32} {found[name][0].mean():.4f}   {found[name][1]:.1f} s", flush=True)
+    reference = found[next(iter(VARIANTS))][0]
+    rows = []
+    for name, (values, seconds) in found.items():
+        gap = values - reference
+        error = float(gap.std() / np.sqrt(max(len(gap) - 1, 1)))
+        rows.append(Row(name, float(values.mean()), float(gap.mean()), error, seconds))
     few = arguments.interactions_per_user or "all"
+    names = ", ".join(path.name for path in arguments.directory)
     lines = [
-        f"{arguments.strategy}, feedback {arguments.feedback}, {few} interactions a user, "
-        f"{arguments.seeds} seed(s); mean validation value",
+        f"{names}; {arguments.strategy}, feedback `{arguments.feedback}`, {few} interactions a "
+        f"user, {arguments.seeds} seed(s) each; mean value on {len(reference)} validation queries.",
         "",
-        "| variant | value | fit s |",
-        "|---|---|---|",
-        *(f"| {name} | {mean:.4f} | {seconds:.1f} |" for name, mean, seconds in rows),
+        "| variant | value | against the reference | fit, CPU s |",
+        "|---|---|---|---|",
+        *(
+            f"| {r.name} | {r.value:.4f} | {r.gap:+.4f} ± {r.error:.4f} | {r.seconds:.1f} |"
+            for r in rows
+        ),
         "",
     ]
     arguments.out.write_text("\n".join(lines), encoding="utf-8")
