@@ -26,6 +26,7 @@ def train(
     tier: Tier = "T1",
     seed: int = 0,
     device: str = "cpu",
+    users: int | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> TrainedRouter:
     """Fit a router on the training and validation splits; the test split is not read.
@@ -39,6 +40,7 @@ def train(
         tier: what is known of users; at ``T0`` nobody has a past of their own.
         seed: of the router, and of what is sampled.
         device: a torch device, for routers that use torch.
+        users: train on the first so many users only; None: on all, unless they are too many.
         on_progress: is told one line a step.
 
     Raises:
@@ -47,6 +49,7 @@ def train(
     from personaroute_bench.benchmark import Benchmark
     from personaroute_bench.evaluation.history import make_history, past_responses
     from personaroute_bench.evaluation.registry import load
+    from personaroute_bench.evaluation.streamed import is_large
 
     say = on_progress or (lambda line: None)
     if router not in KINDS:
@@ -55,6 +58,14 @@ def train(
         raise UsageError(f"interactions_per_user is {interactions_per_user}; give 1 or more")
     if not isinstance(benchmark, Benchmark):
         benchmark = Benchmark.load(benchmark)
+    if users is not None:
+        benchmark = benchmark.first(users)
+    elif is_large(benchmark):
+        raise UsageError(
+            f"{benchmark.directory} has {len(benchmark.user_ids):,} users, and these routers hold "
+            "the past of all of them in memory at once; train on the first N with --users N "
+            "(docs/scale.md), of any number that fits"
+        )
     strategy = benchmark.check_strategy(strategy)
     parts = {
         split: benchmark.interactions(strategy, split)

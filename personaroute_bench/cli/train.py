@@ -40,6 +40,10 @@ def train(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, or cuda where there is one.")
     ] = "cpu",
+    users: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=1, help="Train on the first N users of the data set only."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the result.")] = False,
 ) -> None:
     """Train a router on the training and validation splits, for bench route.
@@ -57,6 +61,7 @@ def train(
         tier=tier,
         seed=seed,
         device=device,
+        users=users,
         on_progress=None if quiet else lambda line: say(line, err=True),
     )
     trained.save(out)

@@ -113,6 +113,7 @@ def _join(
 ) -> dict[Path, Joined]:
     """Return what could be joined, by the path of the result."""
     from personaroute_bench.benchmark import Benchmark
+    from personaroute_bench.evaluation.streamed import LARGE_CELLS
     from personaroute_bench.reporting.joined import join
 
     if data is None:
@@ -122,6 +123,12 @@ def _join(
             raise UsageError(f"--choices {folder} is no folder; give the one of bench evaluate")
     say(f"reading {data}")
     benchmark = Benchmark.load(data)
+    users, tested = len(benchmark.user_ids), len(benchmark.split_queries("test"))
+    if users * tested * len(benchmark.llm_ids) > LARGE_CELLS:
+        raise UsageError(
+            f"{data} has {users:,} users, whose {tested} test queries a report would hold in "
+            "memory all at once; leave --data out, and the page shows what the results say"
+        )
     found = {}
     for result in shown:
         joined = join(result, benchmark, folders)

@@ -251,6 +251,32 @@ def test_a_large_data_set_is_streamed_unasked(monkeypatch: pytest.MonkeyPatch) -
     assert seen == [False, True]
 
 
+def test_training_on_too_many_users_says_what_to_do(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from personaroute_bench.training import train
+
+    monkeypatch.setattr(streamed, "LARGE_CELLS", 100)
+    with pytest.raises(UsageError, match=r"30 users.*--users N"):
+        train(folders["virtual"], "explicit-utility", strategy="mixed")
+    trained = train(folders["virtual"], "explicit-utility", strategy="mixed", users=9)
+    assert trained.training["users"] == 9
+
+
+def test_a_report_of_too_many_users_says_what_to_do(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from personaroute_bench.reporting.report import report
+
+    results = tmp_path / "r.json"
+    evaluate(folders["virtual"], ["random"], strategy="mixed", stream=True).write(results)
+    report([results], tmp_path / "with", data=folders["virtual"])
+    monkeypatch.setattr(streamed, "LARGE_CELLS", 100)
+    with pytest.raises(UsageError, match=r"has 30 users.*leave --data out"):
+        report([results], tmp_path / "too-many", data=folders["virtual"])
+    report([results], tmp_path / "without")
+
+
 def test_weights_of_many_users_are_multinomial_and_told_in_any_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
