@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from personaroute_bench.evaluation.protocol import History, Requests
 
-from .means import Counts, first_best, past_totals, pooled, select
+from .means import Counts, Ints, Totals, first_best, past_totals, pooled, select
 
 
 class BestPerUser:
@@ -24,11 +24,10 @@ class BestPerUser:
     def fit(self, history: History) -> None:
         """Select k, then find one LLM a user from training and validation rows."""
         train, validation = past_totals(history, tasks=False)
-        mine, order = train.over(1), history.tie_order
-        everybody = mine.over(0).mean
-        checked = None if validation is None else validation.over(1)
-        self.strength = select(lambda k: mine.shrunk(everybody, k), checked, order)
-        self.counts = Counts.of(history, pooled(train, validation))
+        self.strength = _strength(train, validation, history.tie_order)
+        past = pooled(train, validation)
+        del train, validation  # of many users these are large
+        self.counts = Counts.of(history, past)
         self._choose(self.counts)
 
     def adapt(self, support: History) -> None:
@@ -45,3 +44,11 @@ class BestPerUser:
     def route(self, requests: Requests) -> NDArray[np.int64]:
         """Return [n] indices."""
         return self.choice[self.rows(requests.user_ids.tolist())][requests.user_index]
+
+
+def _strength(train: Totals, validation: Totals | None, order: Ints) -> float:
+    """Return k, selected on validation."""
+    mine = train.over(1)
+    everybody = mine.over(0).mean
+    checked = None if validation is None else validation.over(1)
+    return select(lambda k: mine.shrunk(everybody, k), checked, order)

@@ -38,6 +38,8 @@ class Totals:
 
     def over(self, axis: int) -> Totals:
         """Return the totals over one axis (of users, of tasks)."""
+        if self.sum.shape[axis] == 1:  # of many users, not to copy it saves much
+            return Totals(self.sum.squeeze(axis), self.count.squeeze(axis))
         return Totals(self.sum.sum(axis=axis), self.count.sum(axis=axis))
 
     @property
