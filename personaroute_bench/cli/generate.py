@@ -179,6 +179,7 @@ def generate(
 
     Ask real LLMs, at most for 25 USD, after a look at what it would cost:
 
+    \b
         bench generate --pool paper-large --tasks hub --dry-run
         bench generate --pool paper-large --tasks hub --max-cost 25
 

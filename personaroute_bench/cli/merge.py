@@ -35,7 +35,9 @@ def merge(
 
     In a Slurm array of 16 jobs, each with the same options:
 
-        bench generate --pool pool.yaml --max-cost 25 --out data --shard $SLURM_ARRAY_TASK_ID/16
+    \b
+        bench generate --pool pool.yaml --max-cost 25 --out data \\
+            --shard $SLURM_ARRAY_TASK_ID/16
 
     and when all of them are done:
 
