@@ -58,6 +58,7 @@ def reference(figures: Figures) -> list[str]:
         shown = [r for r in measured if metric != "accuracy" or r[2] == JUDGE]
         lines += [f"{title}:", "", *_against(shown, metric)]
     lines += _differences(measured, len(sets))
+    lines += ["What was tried where an aim is missed: [personalized.md](personalized.md).", ""]
     return lines
 
 

@@ -115,7 +115,12 @@ def _ablation(folder: Path, page: Path) -> list[str]:
     lines = ["## Ablation of `personalized`", ""]
     tables = sorted(folder.glob("ablation-*.md"))
     if not tables:
-        return [*lines, "Not measured yet.", ""]
+        return [
+            *lines,
+            "Not measured on this data; on development data it stands in "
+            "[personalized.md](personalized.md#ablation).",
+            "",
+        ]
     lines += [
         "`python benchmarks/ablation.py` on embedded, 1,000 users. Values are of the validation "
         "split, which the variants do not learn from here; the test split is not read.",
