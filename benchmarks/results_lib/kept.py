@@ -81,10 +81,9 @@ def _key(row: Row) -> tuple[Any, ...]:
 def _lacks(row: Row, old: Row) -> list[str]:
     """Return what the kept row has and the new one has not, in words."""
     found = [name for name in old["cells"] if name not in row["cells"]]
-    for name, entry in old["routers"].items():
-        mine = row["routers"].get(name, {})
-        if mine and "retention" in entry and "retention" not in mine:
-            found.append(f"{name} fully trained")
+    retained = [any("retention" in e for e in r["routers"].values()) for r in (old, row)]
+    if retained == [True, False]:
+        found.append("what retention is a share of")
     return found
 
 

@@ -55,7 +55,7 @@ def test_nor_one_without_the_whole_that_retention_is_measured_by() -> None:
     old[0]["routers"]["knn"]["retention"] = {"mean": 0.9}
     rows, told = merged(old, [row("knn")], PLAN)
     assert commits(rows) == ["old"]
-    assert "knn fully trained not measured here" in told[0]
+    assert "what retention is a share of not measured here" in told[0]
 
 
 def test_other_data_is_told() -> None:
