@@ -9,8 +9,10 @@ those of the known LLMs, each predicted as if the others alone were known. A new
 posterior means: nothing seen, the price decides; ten responses move it as far as the noise of ten
 responses allows.
 
-The chance to win hangs on more than means, so `Guess.draw` also gives possible contents: a and g
-from their posterior, e from the known LLMs' residuals, all contents of a response together.
+The chance to win hangs on more than means: who never varies never wins. So `Guess.draw` also gives
+possible contents, e from the known LLMs' residuals, all contents of a response together. They
+scatter a little less than those (`SCATTER`), and a and g stay at their posterior means: with more,
+newcomers are taken too often for what they might be (docs/personalized.md).
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ KNOWN_SHARE = 0.5
 # Of the least-squares slope on the price; none where LLMs left out are predicted best without.
 SLOPES = (0.0, 0.5, 1.0)
 LEAST_VARIANCE = 1e-6
+# Of the known LLMs' residuals, chosen on development data, where .65 to .8 are as good.
+SCATTER = 0.75
 # Squared, of how far LLMs lie apart in a task, as a share of the mean over tasks.
 LEAST_SPREAD = 0.05
 
@@ -43,22 +47,17 @@ class Guess:
     """[Q, M, C] what is guessed."""
     tasks: Ints
     """[Q] from 0 to T − 1."""
-    root: Doubles
-    """[M, C, T, T] Cholesky factor of the posterior covariance of an LLM's means by task."""
     residuals: list[Doubles]
     """[T] of [n, C] residuals of known LLMs' responses."""
 
     def draw(self, rng: np.random.Generator) -> Doubles:
         """Return [Q, M, C] contents that may have been."""
-        found = self.mean.copy()
-        # Anew for every query, since what counts is the mean over them.
-        noise = rng.standard_normal((len(self.tasks), *self.root.shape[:3]))
-        shift = np.einsum("qmct,mcqt->qmc", noise, self.root[:, :, self.tasks], optimize=True)
+        shift, llms = np.zeros_like(self.mean), self.unknown.shape[1]
         for task, bank in enumerate(self.residuals):
             rows = np.flatnonzero(self.tasks == task)
             if len(bank):
-                shift[rows] += bank[rng.integers(len(bank), size=(len(rows), found.shape[1]))]
-        return np.where(self.unknown, found + shift, found)
+                shift[rows] = bank[rng.integers(len(bank), size=(len(rows), llms))]
+        return np.where(self.unknown, self.mean + SCATTER * shift, self.mean)
 
 
 def guess(content: NDArray[np.floating], ok: Bools, tasks: Ints, prices: Doubles) -> Guess:
@@ -77,7 +76,7 @@ def guess(content: NDArray[np.floating], ok: Bools, tasks: Ints, prices: Doubles
     total = prices.sum(axis=1)
     z = np.log10(np.maximum(total, 1e-3))
     z = np.where(np.isfinite(z), z, np.nanmean(z) if np.isfinite(z).any() else 0.0)
-    mean, root = np.where(seen, x, 0.0), np.zeros((M, C, T, T))
+    mean = np.where(seen, x, 0.0)
     rest = np.full(x.shape, np.nan)
     count = seen.sum(axis=0)  # [M, C]
     for c in range(C):
@@ -88,12 +87,12 @@ def guess(content: NDArray[np.floating], ok: Bools, tasks: Ints, prices: Doubles
         # the price says nothing.
         price = (np.clip(z, z[old].min(), z[old].max()), z, np.zeros(M))[min(c, 2)]
         column = _Column(x[..., c], seen[..., c], old, place, T, price)
-        mean[..., c], root[:, c], rest[..., c] = column.solve()
+        mean[..., c], rest[..., c] = column.solve()
     residuals = []
     for t in range(T):
         bank = rest[place == t].reshape(-1, C)
         residuals.append(np.nan_to_num(bank[np.isfinite(bank).any(axis=1)]))
-    return Guess(mean, ok[..., None] & ~seen, place, root, residuals)
+    return Guess(mean, ok[..., None] & ~seen, place, residuals)
 
 
 class _Column:
@@ -124,8 +123,8 @@ class _Column:
             usual = self.base[rows & known].mean(axis=0) if (rows & known).any() else 0.0
             self.base[rows & ~known] = usual
 
-    def solve(self) -> tuple[Doubles, Doubles, Doubles]:
-        """Return [Q, M] means, [M, T, T] factors of covariances, and [Q, M] known residuals."""
+    def solve(self) -> tuple[Doubles, Doubles]:
+        """Return [Q, M] means and [Q, M] known residuals."""
         T, M = self.level.shape
         residual = np.where(self.seen & self.compared, self.gap - self.level[self.place], np.nan)
         residual[:, ~self.old] = np.nan
@@ -135,14 +134,13 @@ class _Column:
         prior, between, within = self._population(error)
         covariance = between + within * np.eye(T)
         precision = np.linalg.inv(covariance + LEAST_VARIANCE * np.eye(T))
-        mean, root = np.empty(self.x.shape), np.zeros((M, T, T))
+        mean = np.empty(self.x.shape)
         for m in range(M):
             weight = self.count[:, m] / error
             posterior = np.linalg.inv(precision + np.diag(weight))
             shift = posterior @ (weight * (self.level[:, m] - prior[m]))
             mean[:, m] = self.base[:, m] + (spread * (prior[m] + shift))[self.place]
-            root[m] = np.linalg.cholesky((posterior + posterior.T) / 2) * spread[:, None]
-        return np.where(self.seen, self.x, mean), root, residual
+        return np.where(self.seen, self.x, mean), residual
 
     def _spreads(self, residual: Doubles) -> tuple[Doubles, Doubles]:
         """Return [T] variances of responses about an LLM's mean, and [T] how far LLMs lie apart.
