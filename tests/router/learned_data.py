@@ -17,12 +17,12 @@ THRIFTY = np.arange(12) % 3 == 2
 """[12] users who pay for every answer and care for nothing else; the other eight want quality."""
 
 
-def past_with_tastes(failures: float = 0.0, seed: int = 0) -> Benchmark:
-    """12 users, 40 + 12 + 16 queries of two kinds that the embedding tells apart, 4 LLMs.
+def past_with_tastes(failures: float = 0.0, seed: int = 0, users: int = 12) -> Benchmark:
+    """Users, a third thrifty, 40 + 12 + 16 queries of two kinds that embeddings tell apart, 4 LLMs.
 
     LLM 0 is cheap and bad, LLM 1 good at the first kind, LLM 2 at the second, LLM 3 dear and fair.
     """
-    data = small_benchmark(queries=(40, 12, 16))
+    data = small_benchmark(users, queries=(40, 12, 16))
     rng = np.random.default_rng(seed)
     Q = 68
     kind = rng.permutation(np.arange(Q) % 2)
@@ -32,7 +32,7 @@ def past_with_tastes(failures: float = 0.0, seed: int = 0) -> Benchmark:
     performance = np.clip(performance + rng.normal(0, 0.03, (Q, 4)), 0, 1).astype(np.float32)
     cost = np.clip(rng.normal([0.05, 0.4, 0.4, 0.9], 0.02, (Q, 4)), 0, 1).astype(np.float32)
     performance[rng.random((Q, 4)) < failures] = np.nan
-    alpha = np.where(THRIFTY, 0.05, 0.95)[:, None, None]
+    alpha = np.where(np.arange(users) % 3 == 2, 0.05, 0.95)[:, None, None]
     reward = (alpha * performance - (1 - alpha) * cost).astype(np.float32)
     chosen = reward == np.fmax.reduce(reward, axis=-1, keepdims=True)
     memory = {
