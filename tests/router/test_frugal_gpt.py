@@ -122,7 +122,8 @@ def test_the_scorer_learns_from_the_answer_and_scores_folds_unseen() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_earns_more_than_one_llm_after_every_call_is_paid(kind: Any) -> None:
-    data = past_with_tastes(users=48)  # the thrifty lose by a blind cascade: 12 users tell too little
+    # The thrifty lose by a blind cascade, so a dozen users tell too little.
+    data = past_with_tastes(users=48)
     results = evaluate(data, [kind], bootstrap_draws=100)
     entry = next(e for e in results.routers if e["asked_for"])
     assert entry["metrics"]["calls"]["mean"] > 1.0
