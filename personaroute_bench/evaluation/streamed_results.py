@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personaroute_bench.evaluation import bootstrap, personal_results, regret
+from personaroute_bench.evaluation.beside import Beside
 from personaroute_bench.evaluation.entries import (
     entry_of,
     name_files,
@@ -56,6 +57,7 @@ from personaroute_bench.evaluation.tally import Tally, with_invalid
 if TYPE_CHECKING:
     from personaroute_bench.benchmark import Doubles, Ints
     from personaroute_bench.evaluation.job import Job
+    from personaroute_bench.evaluation.metrics import Outcomes
     from personaroute_bench.evaluation.run import Run
 
 MEASURED = (*SCORES, "shuffled_gain", "user_sensitivity")
@@ -78,33 +80,33 @@ def make_streamed_evaluation(job: Job, runs: Sequence[Run], look: FirstLook) -> 
     by, names, group = groups_of(benchmark, plan, job.users, job.test)
     yardstick = Yardstick.of_responses(benchmark, plan.strategy, job.users, job.test)
     kept: list[tuple[Ints, Doubles]] = []
-    for start, stop, outcomes in outcome_blocks(job):
-        best = outcomes.best.astype(np.float64)
-        columns: dict[Any, Doubles] = {
-            (DATA, "best"): best,
-            (DATA, "chance"): np.where(outcomes.scored, outcomes.chance, np.nan),
-        }
-        scores = {name: tally.add(start, stop, outcomes) for name, tally in tallies.items()}
-        for name, values in scores.items():
-            tally = tallies[name]
-            columns |= {(name, metric): values[metric] for metric in MEASURED}
-            del columns[name, "regret"]  # the oracle's reward less the router's
-            if BASELINE in scores:
-                baseline = scores[BASELINE]["reward"]
-                tally.worse[start:stop] = regret.harmed(values["reward"], baseline)
-            agreed = np.broadcast_to(split, outcomes.best.shape)
-            tally.add_groups("agreement", AGREEMENT, agreed, values, outcomes)
-            if by is not None:
-                tally.add_groups(by, names, group[start:stop], values, outcomes)
-            if yardstick is not None and yardstick.groups is not None:
-                _add_points(tally, yardstick.groups[start:stop], values)
-        draws.add(start, stop, columns)
-        normalised.add(start, stop, outcomes, {n: v["reward"] for n, v in scores.items()})
-        first, last = np.searchsorted(tested, [start, stop])
-        if first < last:
-            kept.append(
-                (np.arange(first, last), with_invalid(outcomes)[tested[first:last] - start])
-            )
+    with Beside() as beside:
+        for start, stop, outcomes in outcome_blocks(job):
+            best = outcomes.best.astype(np.float64)
+            columns: dict[Any, Doubles] = {
+                (DATA, "best"): best,
+                (DATA, "chance"): np.where(outcomes.scored, outcomes.chance, np.nan),
+            }
+            scores = {name: tally.add(start, stop, outcomes) for name, tally in tallies.items()}
+            for name, values in scores.items():
+                tally = tallies[name]
+                columns |= {(name, metric): values[metric] for metric in MEASURED}
+                del columns[name, "regret"]  # the oracle's reward less the router's
+                if BASELINE in scores:
+                    baseline = scores[BASELINE]["reward"]
+                    tally.worse[start:stop] = regret.harmed(values["reward"], baseline)
+                agreed = np.broadcast_to(split, outcomes.best.shape)
+                tally.add_groups("agreement", AGREEMENT, agreed, values, outcomes)
+                if by is not None:
+                    tally.add_groups(by, names, group[start:stop], values, outcomes)
+                if yardstick is not None and yardstick.groups is not None:
+                    _add_points(tally, yardstick.groups[start:stop], values)
+            beside(_draw, draws, normalised, start, stop, outcomes, columns, scores)
+            first, last = np.searchsorted(tested, [start, stop])
+            if first < last:
+                kept.append(
+                    (np.arange(first, last), with_invalid(outcomes)[tested[first:last] - start])
+                )
     for tally in tallies.values():
         for rows, rewards in kept:
             tally.exchange(tested, rows, rewards)
@@ -132,6 +134,20 @@ def make_streamed_evaluation(job: Job, runs: Sequence[Run], look: FirstLook) -> 
         headroom=_headroom(tallies, look), scored=look.rows, paired=paired,
     )  # fmt: skip
     return Evaluation(data, {run.name: run.trace for run in runs if run.trace})
+
+
+def _draw(
+    draws: Draws,
+    normalised: NormalisedDraws,
+    start: int,
+    stop: int,
+    outcomes: Outcomes,
+    columns: Mapping[Any, Doubles],
+    scores: Mapping[str, Mapping[str, Doubles]],
+) -> None:
+    """Add a block of users to all draws."""
+    draws.add(start, stop, columns)
+    normalised.add(start, stop, outcomes, {n: v["reward"] for n, v in scores.items()})
 
 
 def _drawn(
