@@ -58,14 +58,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 2 MB, where this machine lets us make one."""
+    """A file system of its own with 16 MB, where this machine lets us make one."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
     if mount is None or os.name != "posix" or os.geteuid() != 0:
         pytest.skip("making a small disk needs mount and root")
     made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)],
+        [mount, "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)],
         check=False, capture_output=True,
     )  # fmt: skip
     if made.returncode != 0:
@@ -81,7 +81,7 @@ def test_a_full_disk_ends_in_one_message_and_nothing_is_paid_twice(
     out, ballast = small_disk / "out", small_disk / "ballast"
     with Loopback(replies=REPLIES) as server:
         data = live(tmp_path, server.url)
-        ballast.write_bytes(b"x" * 1_750_000)
+        ballast.write_bytes(b"x" * (16 * 2**20 - 350_000))
         with pytest.raises(BenchError, match=r"cannot write .*(full|No space).*run the same comm"):
             generate(data, out, run=FAST)
         assert not (out / "manifest.json").exists()
