@@ -7,10 +7,16 @@ or not, and a new query is expected to be like past ones (router/smoothing.py):
 
     score[u, q, m] = Σ_q' S[q, q'] · E[verdict of u on the response of m to q']
 
-The verdict is the reward where rewards are told, and the chance to win where choices are: an LLM
-that is second best for every query is worth nothing to who takes only the best. Where the user
-did tell, the verdict is moved towards what they said by a share ρ, since likings may hang on what
-no feature shows.
+The verdict is the reward where rewards are told, and where these are shares of a choice the chance
+to win: an LLM that is second best for every query is worth nothing to who takes only the best.
+Where the user did tell, the verdict is moved towards what they said by a share ρ, since likings may
+hang on what no feature shows.
+
+Where choices alone are told (feedback `choice`, `pairwise`), they are signs of how well a user is
+served and not the aim itself: a close second serves nearly as well, a user's choices only cannot
+say so. Utilities are then kept to a spread at which the chance to win rises with utility all the
+way, and ρ is 0. Likings that are weak enough to start with (few choices, noisy ones) stay as they
+are.
 
 S and ρ are selected by cross-validation over past queries (training and validation; all verdicts on
 the left-out queries are hidden from S); few queries make a poor judge, so of settings that are
@@ -25,7 +31,7 @@ closed form under full feedback is design.md's. Shapes: U users, Q past queries,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +61,8 @@ TRUSTS = (0.0, 0.5, 1.0)
 FOLDS = 5
 # Settings within so many standard errors (over queries) of the best are as good as the best.
 TOLERANCE = 1.0
+# Where choices alone are told, the standard deviation of a user's utilities at most.
+SPREAD = 1.5
 # Settings are compared on so many users at most, evenly spread over all.
 JUDGES = 256
 
@@ -84,11 +92,14 @@ class ExplicitUtility:
         self.llm_ids, self.user_ids = past.llm_ids, past.user_ids
         self.order = cheapest_first(past)
         self.linear = not past.is_choice()
+        self.spread = np.inf if history.feedback == "full" else SPREAD
         if not self.linear:
             past = past.decided()
         self.space = Space.of(past)
         self._learn(past, None)
-        self.smoother, self.trust = select(self.verdicts, past, self.linear, self.seed)
+        # That one was not chosen does not tell how bad it would have been: its utility does.
+        trusts = TRUSTS if self.spread == np.inf else TRUSTS[:1]
+        self.smoother, self.trust = select(self.verdicts, past, self.linear, trusts, self.seed)
         self.drifts = segments is not None
         if segments is not None:  # what was said is of other times; what it told is in the weights
             evidence = self.space.evidence(past, linear=self.linear)
@@ -122,7 +133,9 @@ class ExplicitUtility:
     def _complete(self, past: Past) -> Floats:
         """Return [U, Q, M] what users would have said of every past response."""
         shown = [self.features] if self.linear else self.space.drawn(past, DRAWS, self.seed)
-        return completed(self.tastes, shown, past.ok, linear=self.linear, seed=self.seed)
+        return completed(
+            self.tastes, shown, past.ok, linear=self.linear, spread=self.spread, seed=self.seed
+        )
 
     def _settle(self, past: Past) -> None:
         """Keep what routing needs: the table [U + 1, Q, M], its last row for unknown users."""
@@ -166,6 +179,7 @@ class ExplicitUtility:
             "seed": self.seed,
             "linear": self.linear,
             "trust": self.trust,
+            "spread": None if np.isinf(self.spread) else self.spread,
             "error": self.tastes.error,
             "smoother": [self.smoother.form, None if np.isinf(setting) else setting],
             "ids": ids,
@@ -191,6 +205,7 @@ class ExplicitUtility:
             raise ValueError(f"unknown smoother {form!r}")
         router.smoother = Smoother(form, np.inf if setting is None else float(setting))
         router.linear, router.trust = bool(meta["linear"]), float(meta["trust"])
+        router.spread = np.inf if meta.get("spread") is None else float(meta["spread"])
         router.space = Space(arrays["scale"], len(past.llm_ids))
         U, (Q, M), C = len(past.user_ids), past.ok.shape, past.content.shape[-1]
         expected = {
@@ -253,7 +268,9 @@ def trusted(verdicts: Floats, past: Past, trust: float, linear: bool) -> Floats:
     return np.where(seen, verdicts + np.float32(trust) * (said - verdicts), verdicts)
 
 
-def select(verdicts: Floats, past: Past, linear: bool, seed: int) -> tuple[Smoother, float]:
+def select(
+    verdicts: Floats, past: Past, linear: bool, trusts: Sequence[float], seed: int
+) -> tuple[Smoother, float]:
     """Return the smoother and the trust whose choices do best on left-out queries.
 
     Settings come plainest first, and the first within `TOLERANCE` standard errors of the best is
@@ -261,8 +278,8 @@ def select(verdicts: Floats, past: Past, linear: bool, seed: int) -> tuple[Smoot
     """
     some = slice(None, None, -(-len(verdicts) // JUDGES))
     verdicts, past = verdicts[some], replace(past, values=past.values[some])
-    settings = [(s, t) for t in TRUSTS for s in SMOOTHERS]
-    tables = {t: trusted(verdicts, past, t, linear) for t in TRUSTS}
+    settings = [(s, t) for t in trusts for s in SMOOTHERS]
+    tables = {t: trusted(verdicts, past, t, linear) for t in trusts}
     fold = np.random.default_rng(seed).permutation(len(past.tasks)) % FOLDS
     gains = np.full((len(settings), len(past.tasks)), np.nan)
     for k in range(FOLDS):

@@ -199,7 +199,8 @@ class Personalized:
             patience=self.patience,
             seed=self.seed,
         )
-        self.share = self._select_share(checks) if self.shape.offset else 1.0
+        worths = [self._worth(few, held, self.utility.verdicts[some]) for held in folds]
+        self.share = self._select_share(checks, worths) if self.shape.offset else 1.0
 
     def _ask(self, past: Past, head: Floats, asked: Ints, known: Ints) -> Asked:
         """Return queries to ask about, and a graph of what is told of the known ones only."""
@@ -228,7 +229,8 @@ class Personalized:
         )
         evidence = space.evidence(mine, linear=utility.linear)
         tastes = infer(evidence, utility.tastes, start=start)
-        table = completed(tastes, [evidence.features], mine.ok, linear=utility.linear)
+        linear, spread = utility.linear, utility.spread
+        table = completed(tastes, [evidence.features], mine.ok, linear=linear, spread=spread)
         table = trusted(table, mine, utility.trust, utility.linear)
         matrix = utility.smoother.matrix(new.embeddings, new.tasks, mine.embeddings, mine.tasks)
         scores: Floats = self._head_of(expected(table, matrix)) / np.float32(self.head_scale)
@@ -245,15 +247,30 @@ class Personalized:
         """Return tasks [n] as the graph counts them: T where unknown."""
         return np.where((tasks >= 0) & (tasks < self.tasks), tasks, self.tasks)
 
-    def _select_share(self, checks: list[Asked]) -> float:
+    def _worth(self, past: Past, asked: Ints, verdicts: Floats) -> Floats:
+        """Return [U, n, M] what responses to past queries were worth to users; NaN where not told.
+
+        What was told; of choices alone, the verdicts of the inferred weights: that a response was
+        not chosen does not tell how bad it would have been.
+        """
+        new = past.of_queries(asked)
+        told = new.values if self.utility.spread == np.inf else verdicts[:, asked]
+        worth: Floats = np.where(new.seen, told, np.float32(np.nan))
+        return worth
+
+    def _select_share(self, checks: list[Asked], worths: list[Floats]) -> float:
         """Return the least share of the graph that is about as good as the best on left-out folds.
 
         As good: within `TOLERANCE` standard errors of the paired difference over queries.
+
+        Args:
+            checks: what is left out by each network.
+            worths: what the candidates were worth, see `_worth`.
         """
         torch = import_torch()
         parts: list[list[Doubles]] = [[] for _ in SHARES]
-        for network, check in zip(self.networks, checks, strict=True):
-            values, seen = check.values.cpu().numpy(), check.seen.cpu().numpy()
+        for network, check, values in zip(self.networks, checks, worths, strict=True):
+            seen = np.isfinite(values)
             with torch.no_grad():
                 graph = network.graph_logits(*check.where).cpu().numpy()
             mine = np.float32(network.trust.item()) * check.head.cpu().numpy()

@@ -236,7 +236,13 @@ def choice_chances(mean: Doubles, features: Floats, seen: Bools) -> Floats:
 
 
 def completed(
-    tastes: Tastes, features: Sequence[Floats], ok: Bools, *, linear: bool, seed: int = 0
+    tastes: Tastes,
+    features: Sequence[Floats],
+    ok: Bools,
+    *,
+    linear: bool,
+    spread: float = np.inf,
+    seed: int = 0,
 ) -> Floats:
     """Return [U, Q, M] what each user would have said of every past response.
 
@@ -244,19 +250,30 @@ def completed(
     standard normal draws for all users). Rewards: the expected reward above the query's mean.
     What is not ok never wins; in rewards it is charged the worst ok candidate's.
 
+    Who is sure of the best has chances of 0 and 1, in which the second best is worth no more than
+    the worst. A `spread` keeps the utilities of such a user to this standard deviation, so that
+    chances rise with utility: what to maximise where choices stand for how well one is served.
+
     Args:
         tastes: of U users.
         features: [Q, M, F], one for each draw in turn where they are not certain.
         ok: [Q, M].
         linear: whether rewards are told.
+        spread: at most, over past queries and candidates; of no meaning for rewards.
         seed: of the draws.
     """
     Q, M, F = features[0].shape
+    if linear or np.isfinite(spread):
+        shown = np.mean(features, axis=0, dtype=np.float32).reshape(-1, F)
+        value = (tastes.mean.astype(np.float32) @ shown.T).reshape(-1, Q, M)
     if linear:
-        mean = np.mean(features, axis=0)
-        value = (tastes.mean.astype(np.float32) @ mean.reshape(-1, F).T).reshape(-1, Q, M)
         worst = np.where(ok, value, np.inf).min(axis=-1, keepdims=True)
         return np.where(ok, value, np.where(np.isfinite(worst), worst, 0)).astype(np.float32)
+    if np.isfinite(spread):
+        count = max(int(ok.sum()), 1)
+        wide = np.sqrt(np.where(ok, value**2, 0).sum(axis=(1, 2), dtype=np.float64) / count)
+        calm = np.minimum(1.0, spread / np.maximum(wide, 1e-12))[:, None]
+        tastes = replace(tastes, mean=tastes.mean * calm, root=tastes.root * calm[..., None])
     half = np.random.default_rng(seed).standard_normal((DRAWS // 2, F))
     table = np.zeros((len(tastes.mean), Q, M), np.float32)
     for i, noise in enumerate(np.concatenate([half, -half])):

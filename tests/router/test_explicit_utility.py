@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from personaroute_bench.router.explicit_utility import ExplicitUtility, trusted
+from personaroute_bench.router.explicit_utility import SPREAD, ExplicitUtility, trusted
 from personaroute_bench.router.records import Past, Space
 from personaroute_bench.router.smoothing import SMOOTHERS, Smoother
-from personaroute_bench.router.utility import Evidence, choice_chances, completed, infer
+from personaroute_bench.router.utility import Evidence, Tastes, choice_chances, completed, infer
 from small_benchmark import STRATEGY, small_benchmark
 from trained_routers import choices, gained, people, swapped, told
 
@@ -77,6 +77,39 @@ def test_failed_responses_never_win_and_are_charged() -> None:
     worst = np.where(ok[1], value[:, 1], np.inf).min(axis=-1)
     np.testing.assert_allclose(value[:, 1, 2], worst)
     assert (value[:, 3] == 0).all()  # nothing is ok: nothing is known
+
+
+def test_a_spread_keeps_the_sure_from_calling_a_close_second_worthless() -> None:
+    features = np.asarray([[[1.0], [0.8], [-1.8]]], np.float32)
+    ok = np.ones((1, 3), bool)
+    sure = Tastes(np.asarray([[40.0], [0.5]]), np.zeros((2, 1, 1)), np.zeros(1), np.eye(1))
+    wins = completed(sure, [features], ok, linear=False)
+    kept = completed(sure, [features], ok, linear=False, spread=1.5)
+    assert wins[0, 0, 1] < 0.001
+    assert kept[0, 0, 1] > 0.4
+    assert kept[0, 0, 2] < 0.05
+    np.testing.assert_allclose(kept.sum(axis=-1), 1, rtol=1e-5)
+    # who is not sure to start with stays as they are
+    np.testing.assert_allclose(kept[1], wins[1], rtol=1e-6)
+    np.testing.assert_array_equal(
+        completed(sure, [features], ok, linear=True, spread=1.5),
+        completed(sure, [features], ok, linear=True),
+    )
+
+
+def test_choices_alone_are_signs_of_utility_and_shares_told_as_rewards_the_aim() -> None:
+    data = people()
+    assert fitted(data).spread == np.inf
+    for feedback in ("choice", "pairwise"):
+        router = fitted(data, feedback=feedback)
+        assert router.spread == SPREAD
+        assert router.trust == 0
+    utility = router.tastes.mean.astype(np.float32) @ router.features.reshape(-1, 6).T
+    order = np.argsort(utility.reshape(router.verdicts.shape), axis=-1)
+    along = np.take_along_axis(router.verdicts, order, axis=-1)
+    # draws of the weights move who is barely ahead of whom
+    assert (np.diff(along, axis=-1) > 0).mean() > 0.9
+    assert along[..., -1].mean() < 0.9
 
 
 @settings(max_examples=30, deadline=None)

@@ -170,14 +170,28 @@ def test_a_graph_that_validates_worse_than_the_head_is_left_out() -> None:
         np.arange(10),
         np.arange(10, len(router.utility.past.tasks)),
     )
+    worth = router._worth(router.utility.past, np.arange(10), router.utility.verdicts)
     router.networks = router.networks[:1]
     noise = torch.randn(asked.values.shape, generator=torch.Generator().manual_seed(0)) * 100
     router.networks[0].graph_logits = lambda *where: noise  # type: ignore[method-assign]
-    assert router._select_share([asked]) == 0.0
+    assert router._select_share([asked], [worth]) == 0.0
     head = torch.zeros_like(asked.head)
     truth = asked.values.nan_to_num() * 100
     router.networks[0].graph_logits = lambda *where: truth  # type: ignore[method-assign]
-    assert router._select_share([dataclasses.replace(asked, head=head)]) > 0
+    assert router._select_share([dataclasses.replace(asked, head=head)], [worth]) > 0
+
+
+def test_what_is_left_out_is_worth_what_was_told_and_of_choices_their_utility() -> None:
+    data = people(failures=0.1)
+    asked = np.arange(10)
+    for feedback in ("full", "choice"):
+        router = fitted(data, feedback=feedback)
+        past = router.utility.past
+        worth = router._worth(past, asked, router.utility.verdicts)
+        expected = past.values if feedback == "full" else router.utility.verdicts
+        np.testing.assert_array_equal(np.isfinite(worth), past.seen[:, asked])
+        seen = past.seen[:, asked]
+        np.testing.assert_array_equal(worth[seen], expected[:, asked][seen])
 
 
 def test_a_fit_is_deterministic_and_leaves_the_generator_alone() -> None:
