@@ -190,6 +190,41 @@ def test_all_shards_together_keep_the_cap(tmp_path: Path) -> None:
     assert_same_rows(tmp_path / "whole", out)
 
 
+def test_the_ledger_shows_shards_before_they_are_merged(tmp_path: Path, bench: Bench) -> None:
+    out = tmp_path / "out"
+    with Loopback(replies=replay(ROWS)) as server:
+        data = config(tmp_path, server.url)
+        run_array(data, out, 2, FAST)
+        shown = bench("ledger", out)
+        assert shown.code == 0
+        assert "1/2" in shown.out
+        assert "2/2" in shown.out
+        assert "Spend of these 2 shards" in shown.out
+        facts = json.loads(bench("ledger", out, "--json").out)["shards"]
+        assert [shard["finished"] for shard in facts] == [True, True]
+        assert sum(shard["settled"] for shard in facts) == len(server.seen)
+        one = json.loads(bench("ledger", out / "shards" / "1-of-2", "--json").out)
+        assert one["settled"] == facts[0]["settled"] > 0
+        refused = bench("ledger", out, "--export", tmp_path / "all.jsonl")
+        assert refused.code == 2
+        assert "1-of-2" in refused.err
+        merge_shards([out])
+    whole = json.loads(bench("ledger", out, "--json").out)
+    assert "shards" not in whole
+    spent = sum(shard["spend"]["known_usd"] for shard in facts)
+    assert whole["spend"]["known_usd"] == pytest.approx(spent)
+
+
+def test_the_ledger_of_a_data_set_is_found_where_it_is_kept(tmp_path: Path, bench: Bench) -> None:
+    elsewhere = tmp_path / "books" / "mine.sqlite"
+    elsewhere.parent.mkdir()
+    with Loopback(replies=replay(ROWS)) as server:
+        data = config(tmp_path, server.url)
+        generate(data, tmp_path / "out", run=replace(FAST, ledger=elsewhere))
+    facts = json.loads(bench("ledger", tmp_path / "out", "--json").out)
+    assert facts["settled"] == len(server.seen)
+
+
 def test_judges_are_a_second_array(tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> Any:
         texts = replay(ROWS)
