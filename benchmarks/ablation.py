@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("ablation.md"))
     arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)  # now, and not after all the work
 
     from personaroute_bench.router.explicit_utility import ExplicitUtility
     from personaroute_bench.router.personalized import Personalized

@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--clients", default="aiohttp,openai")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
     ways: dict[str, Callable[[list[ChatRequest], int], float]] = {"plain": plain}
     ways |= {name: ours(name) for name in options.clients.split(",") if name}
     results = []
