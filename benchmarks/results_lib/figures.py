@@ -207,6 +207,8 @@ def _row(
         "cells": {cell.router: cell_facts(cell, facts[cell]) for cell in group},
         "own_protocol": {name: _own(entry) for name, entry in own.items()},
     }
+    if twins:  # the fully trained routers that retention is measured by
+        row["whole"] = sorted(twins)
     if place is None:
         return row | {"users": 0, "queries": 0, "routers": {}, "differences": {}}
     outcomes = _outcomes(benchmark, test, *place)

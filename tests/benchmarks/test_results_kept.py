@@ -56,6 +56,9 @@ def test_nor_one_without_the_whole_that_retention_is_measured_by() -> None:
     rows, told = merged(old, [row("knn")], PLAN)
     assert commits(rows) == ["old"]
     assert "what retention is a share of not measured here" in told[0]
+    # The whole was measured, and may as well be nothing: then there is no share of it.
+    rows, told = merged(old, [row("knn", whole=["knn"])], PLAN)
+    assert commits(rows) == ["new"] and not told
 
 
 def test_other_data_is_told() -> None:
