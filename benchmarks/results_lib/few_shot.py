@@ -22,7 +22,7 @@ def few_shot(figures: Figures) -> list[str]:
     ]
     for setting, (wanted, paper, shots) in WANTED.items():
         lines += [f"### {setting}", ""]
-        cases, tables = [], []
+        cases, tables, nothing = [], [], 0
         for feedback in ("full", "choice"):
             columns = []
             for data, strategy in figures.sets:
@@ -31,6 +31,9 @@ def few_shot(figures: Figures) -> list[str]:
                 entry = (row or {"routers": {}})["routers"].get(REFERENCE, {}).get("retention")
                 known = entry is not None and entry["mean"] is not None
                 met = entry["mean"] >= wanted if known else None
+                if not known and REFERENCE in (row or {"routers": {}})["routers"]:
+                    nothing += 1  # measured, and the whole may as well be zero
+                    continue
                 label = f"{figures.label(data, strategy)}, {feedback}"
                 cases.append(Case(label, met, per_cent(entry)))
             if any(row for _, row in columns):
@@ -44,7 +47,10 @@ def few_shot(figures: Figures) -> list[str]:
                 tables += [f"`{REFERENCE}` by k, normalised reward, feedback `{feedback}`:", ""]
                 tables += _by_shots(figures, setting, feedback, shots)
         text = f"{setting}: `{REFERENCE}` keeps at least {wanted:.0%} at k = {AT}"
-        lines += [*aim(f"{text} (the paper's router: {paper} %)", cases), *tables]
+        lines += aim(f"{text} (the paper's router: {paper} %)", cases)
+        if nothing:
+            lines += [f"In {nothing} further places the whole may as well be zero.", ""]
+        lines += tables
         if not tables:
             lines += ["Not measured yet.", ""]
     return lines

@@ -170,6 +170,10 @@ def test_retention_is_judged_at_ten_shots(tmp_path: Path) -> None:
     line = verdict(page(tmp_path, rows), "new-user")
     assert "Missed in 1 of 4 places" in line
     assert "small, cost-efficiency, full (84 [83, 85] %)" in line
+    del rows[0]["routers"][REFERENCE]["retention"]  # measured, and the whole is about zero
+    text = page(tmp_path, rows)
+    assert "Met in all 3 places" in verdict(text, "new-user")
+    assert "In 1 further places the whole may as well be zero." in text
 
 
 def test_speed_is_judged_by_its_file(tmp_path: Path) -> None:
