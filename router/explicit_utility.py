@@ -13,8 +13,8 @@ Where the user did tell, the verdict is moved towards what they said by a share 
 hang on what no feature shows.
 
 Where choices alone are told (feedback `choice`, `pairwise`), they are signs of how well a user is
-served and not the aim itself: a close second serves nearly as well, a user's choices only cannot
-say so. Utilities are then kept to a spread at which the chance to win rises with utility all the
+served and not the aim itself: a close second serves nearly as well, which a choice cannot say.
+Utilities are then kept to a spread at which the chance to win rises with utility all the
 way, and ρ is 0. Likings that are weak enough to start with (few choices, noisy ones) stay as they
 are.
 

@@ -18,8 +18,9 @@ state of an LLM is its score (the paper's equations 4 to 8). Unlike the publishe
 To the graph's score is added that of the utility head (router/explicit_utility.py), which knows how
 preferences work and so needs few interactions; the graph learns what it misses. How much of the
 graph is used (none to all) is selected on the left-out folds too: the least that is within one
-standard error of the best; none where tastes drift. The networks see some of the users, since
-states are inductive; all users' edges count in routing.
+standard error of the best; none where tastes drift. Where choices alone are told it is judged by
+the utilities that the head infers, which leans to the head. The networks see some of the users,
+since states are inductive; all users' edges count in routing.
 """
 
 from __future__ import annotations

@@ -82,8 +82,7 @@ def _lacks(row: Row, old: Row) -> list[str]:
     """Return what the kept row has and the new one has not, in words."""
     found = [name for name in old["cells"] if name not in row["cells"]]
     # Where the whole is there and may as well be nothing, there is no retention either.
-    whole = row.get("whole") or any("retention" in e for e in row["routers"].values())
-    if not whole and any("retention" in e for e in old["routers"].values()):
+    if not row.get("whole") and any("retention" in e for e in old["routers"].values()):
         found.append("what retention is a share of")
     return found
 

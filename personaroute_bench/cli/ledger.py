@@ -40,12 +40,13 @@ def ledger(
 
     file = ledger_path(path, RunConfig()) if path.is_dir() else path
     shards = shard_folders(path)
-    if shards and (export is not None or retry):
-        raise UsageError(
-            f"{path} holds {len(shards)} shards that are not merged, each with its own ledger; "
-            f"name one of them, for instance {shards[0]}, or merge them first: bench merge {path}"
-        )
     if shards and not file.is_file():
+        if export is not None or retry:
+            raise UsageError(
+                f"{path} holds {len(shards)} shards that are not merged, each with its own "
+                f"ledger; name one of them, for instance {shards[0]}, or merge them first: "
+                f"bench merge {path}"
+            )
         show_shards(shards, as_json)
         return
     if not file.is_file():

@@ -215,6 +215,22 @@ def test_the_ledger_shows_shards_before_they_are_merged(tmp_path: Path, bench: B
     assert whole["spend"]["known_usd"] == pytest.approx(spent)
 
 
+def test_a_data_sets_own_ledger_is_used_with_shards_beside_it(tmp_path: Path, bench: Bench) -> None:
+    out = tmp_path / "out"
+    with Loopback(replies=replay(ROWS)) as server:
+        data = config(tmp_path, server.url)
+        settle_shard(data, out, Shard(1, 2), run=FAST)
+        merge_shards([out], partial=True)
+        settle_shard(data, out, Shard(2, 2), run=FAST)
+    facts = json.loads(bench("ledger", out, "--json").out)
+    assert facts["settled"] > 0
+    assert [shard["shard"] for shard in facts["shards"]] == ["2/2"]
+    assert "1 shards beside it are not merged yet" in bench("ledger", out).out
+    exported = bench("ledger", out, "--export", tmp_path / "mine.jsonl")
+    assert exported.code == 0
+    assert len((tmp_path / "mine.jsonl").read_text().splitlines()) == facts["calls"]
+
+
 def test_the_ledger_of_a_data_set_is_found_where_it_is_kept(tmp_path: Path, bench: Bench) -> None:
     elsewhere = tmp_path / "books" / "mine.sqlite"
     elsewhere.parent.mkdir()
